@@ -372,7 +372,7 @@ def engine(
             archive.import_rootfs(store, tar, "box:latest")
         yield Engine(command_line(), environment(store.root))
         Engine(command_line(), environment(store.root)).ok("rm", "-f", "it")
-        assert stores.residue(store) == []
+        assert stores.leftovers(store) == []
     else:
         docker: docker_daemon.Docker = request.getfixturevalue("docker")
         docker.ok("import", str(busybox_tar), "box:latest")

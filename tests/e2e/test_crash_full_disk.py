@@ -105,7 +105,7 @@ def in_order(disk: Disk) -> None:
     for container in listed:
         disk.minidock.ok("rm", "-f", container)
     assert disk.minidock.ok("ps", "-aq") == ""
-    assert stores.residue(disk.store) == []
+    assert stores.leftovers(disk.store) == []
     assert [n for n in os.listdir(disk.store.containers) if not n.startswith(".")] == []
     assert os.listdir(disk.store.staging) == []
 

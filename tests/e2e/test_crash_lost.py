@@ -30,7 +30,7 @@ def image(store: Store, busybox_tar: Path) -> Iterator[str]:
     with open(busybox_tar, "rb") as tar:
         archive.import_rootfs(store, tar, "busybox:latest")
     yield "busybox"
-    assert stores.residue(store) == []
+    assert stores.leftovers(store) == []
 
 
 def state_of(minidock: Minidock, name: str) -> tuple[str, int, str]:
@@ -74,7 +74,7 @@ def test_dead_monitor_means_a_dead_container(minidock: Minidock, store: Store, i
     )
     assert state_of(minidock, "web") == ("exited", 137, "monitor lost")
     assert gone(init)
-    assert stores.residue(store) == []
+    assert stores.leftovers(store) == []
     minidock.ok("start", "web")
     assert state_of(minidock, "web")[:2] == ("running", 0)
     minidock.ok("rm", "-f", "web")
@@ -145,7 +145,7 @@ def test_client_that_is_killed_while_it_starts_a_container_leaves_it_whole(
         status = minidock.ok("ps", "-a", "--format", "{{.Status}}")
         assert status == "" or status.startswith(("Created", "Up"))
         minidock.ok("rm", "-f", "web")
-        assert stores.residue(store) == []
+        assert stores.leftovers(store) == []
 
 
 def test_restart_of_the_machine(minidock: Minidock, store: Store, image: str) -> None:
@@ -181,6 +181,6 @@ def test_restart_of_the_machine_in_the_middle_of_a_start(
     stores.reboot(store)
     starting.communicate(timeout=patience(10))
     assert minidock.ok("ps", "-q") == ""
-    assert stores.residue(store) == []
+    assert stores.leftovers(store) == []
     minidock.ok("start", "web")
     minidock.ok("rm", "-f", "web")

@@ -44,7 +44,7 @@ def run_until_restarted(store: Store) -> None:
         return  # killed in the first launch already
     deadline = time.monotonic() + patience(10)
     while time.monotonic() < deadline:
-        (document,) = container_json.documents(store)
+        (document,) = container_json.list_documents(store)
         found = containers.Container(store, document)
         if found.monitor_pid == 0 or (document["RestartCount"] == 1 and not found.restarting):
             return

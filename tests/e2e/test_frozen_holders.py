@@ -37,7 +37,7 @@ END = 15.0  # what the end of a container may wait for a lock, and some more
 
 @pytest.fixture
 def image(store: Store, busybox_tar: Path) -> Iterator[str]:
-    yield from stores.busybox_and_no_residue(store, busybox_tar)
+    yield from stores.busybox_and_no_leftovers(store, busybox_tar)
     assert [network for network in read_all(store) if network["Leases"]] == []
 
 
@@ -183,7 +183,7 @@ def test_a_container_is_stopped_while_its_end_cannot_be_noted(
         assert select.select([monitor], [], [], patience(END))[0], "its monitor lives"
         os.close(monitor)
     assert minidock.ok("ps", "-aq") == ""
-    assert stores.residue(store) == []
+    assert stores.leftovers(store) == []
     for stream in (run.stdin, run.stdout, run.stderr):
         assert stream is not None
         stream.close()

@@ -35,7 +35,7 @@ RESTORE = "iptables-restore"
 
 @pytest.fixture
 def image(store: Store, busybox_tar: Path) -> Iterator[str]:
-    yield from stores.busybox_and_no_residue(store, busybox_tar)
+    yield from stores.busybox_and_no_leftovers(store, busybox_tar)
     assert [network for network in read_all(store) if network["Leases"]] == []
 
 
@@ -219,7 +219,7 @@ def test_a_monitor_is_killed_while_its_container_joins_a_network(
         assert stopped.command.wait(patience(AT_ONCE)) == 1
         assert not stopped.program_is_there, "it ends with the monitor"
         web.minidock(*repair, timeout_seconds=AT_ONCE)
-        assert stores.residue(store) == []
+        assert stores.leftovers(store) == []
         assert [network for network in read_all(store) if network["Leases"]] == []
     assert web.minidock("system", "check").code == 0
 

@@ -130,7 +130,7 @@ def test_a_journal_of_many_probes_keeps_the_last_and_stays_small(
     path = tmp_path / "health.jsonl"
     use_journal(Journal(lambda record: None, actor="monitor"))
     for number in range(200):
-        with stories.telling(str(path), f"health {number}"):
+        with stories.recording_story(str(path), f"health {number}"):
             wake_after(100000)
     kept = [json.loads(x) for p in (f"{path}.1", path) for x in Path(p).read_text().splitlines()]
     last = [record["story"] for record in kept if "begin" in record]

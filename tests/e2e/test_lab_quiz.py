@@ -25,7 +25,7 @@ from minidock.teach.lab.quiz.quiz import POOL, draw
 from support import machine
 from support.command import Minidock, command_line, environment
 from support.patience import patience
-from support.stores import residue
+from support.stores import leftovers
 
 pytestmark = pytest.mark.root
 
@@ -364,7 +364,7 @@ def test_every_answer_is_what_the_kernel_says(
 
 def _nothing_is_left(minidock: Minidock, store: Store) -> None:
     deadline = time.monotonic() + patience(20)
-    while left := (residue(store) or os.listdir(store.containers) or os.listdir(store.volumes)):
+    while left := (leftovers(store) or os.listdir(store.containers) or os.listdir(store.volumes)):
         if left in ([".lock"], []):
             break
         assert time.monotonic() < deadline, left

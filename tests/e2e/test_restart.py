@@ -36,7 +36,7 @@ ONCE = ("sh", "-c", "[ -e /ran ] && exec sleep 600; touch /ran; exit 3")
 
 @pytest.fixture
 def image(store: Store, busybox_tar: Path) -> Iterator[str]:
-    yield from stores.busybox_and_no_residue(store, busybox_tar)
+    yield from stores.busybox_and_no_leftovers(store, busybox_tar)
 
 
 def await_true(condition: Callable[[], Any], seconds: float = 20) -> None:
@@ -298,7 +298,7 @@ def test_a_monitor_that_dies_between_two_runs_is_noticed(
     assert minidock.ok("ps", "-q") == ""
     state = document(store, "web")["State"]
     assert (state["Status"], state["ExitCode"], state["Error"]) == ("exited", 3, "monitor lost")
-    assert stores.residue(store) == []
+    assert stores.leftovers(store) == []
     assert minidock.ok("system", "start-all") == "web"
     assert monitor_of(store, "web")
 

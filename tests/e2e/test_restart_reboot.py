@@ -37,7 +37,7 @@ ENDS_WELL = ("sh", "-c", 'trap "exit 0" TERM; echo ready; while :; do sleep 0.05
 
 @pytest.fixture
 def image(store: Store, busybox_tar: Path) -> Iterator[str]:
-    yield from stores.busybox_and_no_residue(store, busybox_tar)
+    yield from stores.busybox_and_no_leftovers(store, busybox_tar)
 
 
 def prepare(minidock: Minidock, image: str, policy: str, fates: dict[str, tuple[str, ...]]) -> None:
@@ -176,7 +176,7 @@ def test_stop_all_takes_as_long_as_the_slowest(
     form = "{{.Name}} {{.State.ExitCode}}"
     codes = minidock.ok("inspect", "-f", form, "deaf", "deaf-too", "hears", "paused").splitlines()
     assert codes == ["/deaf 137", "/deaf-too 137", "/hears 4", "/paused 137"]
-    assert stores.residue(store) == []
+    assert stores.leftovers(store) == []
 
 
 def test_stop_all_ends_one_that_waits_for_its_restart(

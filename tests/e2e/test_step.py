@@ -170,7 +170,7 @@ def test_an_abort_before_each_act_leaves_nothing(stage: Stage) -> None:
     for number in steps(range(1, whole.value + 1), "abort"):
         outcome = stage.command(lambda at=number: stepped(stage.store, at, lambda: b"q"))  # type: ignore[misc]
         assert isinstance(outcome.error, Aborted), (number, outcome)
-        left = stage.residue()
+        left = stage.leftovers()
         assert not left, (number, left)
 
 
@@ -179,14 +179,14 @@ def test_a_command_that_dies_at_a_pause_is_an_abort(stage: Stage) -> None:
     for number in range(1, 100, 8):
         outcome = stage.command(lambda at=number: stepped(stage.store, at, die))  # type: ignore[misc]
         assert outcome.signal == signal.SIGKILL, (number, outcome)
-        left = stage.residue()
+        left = stage.leftovers()
         assert not left, (number, left)
 
 
 def nothing_is_left(minidock: Minidock, store: Store) -> bool:
     """Once the monitor, which has said its last word or lost its command, has unmade the rest."""
     deadline = time.monotonic() + patience(10)
-    while (left := stores.residue(store)) and time.monotonic() < deadline:
+    while (left := stores.leftovers(store)) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert left == []
     return minidock.ok("ps", "-aq") == ""

@@ -36,7 +36,7 @@ SERVE = (
 
 @pytest.fixture
 def image(store: Store, busybox_tar: Path) -> Iterator[str]:
-    yield from stores.busybox_and_no_residue(store, busybox_tar)
+    yield from stores.busybox_and_no_leftovers(store, busybox_tar)
 
 
 def at_once(act: Callable[[str], Any], names: Iterable[str]) -> list[Any]:
@@ -92,4 +92,4 @@ def test_many_start_serve_and_go_without_a_trace(
     minidock.ok("volume", "rm", *NAMES)
     minidock.ok("network", "rm", "crowd")
     assert set(os.listdir(store.containers)) <= {".lock"}
-    assert stores.residue(store) == []
+    assert stores.leftovers(store) == []

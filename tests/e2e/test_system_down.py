@@ -39,7 +39,7 @@ def test_nothing_of_a_store_is_left_in_the_kernel(
     minidock.ok("wait", "box")
     assert {line.split()[0] for line in _kept(store)} >= {"mount", "link", "rule", "cgroup"}
     assert minidock.ok("system", "down") == ""
-    assert _kept(store) == [] == stores.residue(store)
+    assert _kept(store) == [] == stores.leftovers(store)
     assert minidock.ok("system", "down") == "", "again does nothing"
     assert minidock.ok("ps", "-aq", "--filter", "name=box"), "the container itself stays"
     minidock.ok("start", "-a", "box")

@@ -129,10 +129,10 @@ def _mounts(store: Store) -> list[str]:
 
 def _unmake(store: Store, container: str) -> None:
     """Take away what was pasted: `rm -f` would not look for it, as its container is stopped."""
-    from minidock.engine.container.teardown import take_down
+    from minidock.engine.container.teardown import tear_down
 
     deadline = time.monotonic() + patience(20)
     while any(f.read_text() for f in Path("/sys/fs/cgroup").glob(f"**/{container}/cgroup.procs")):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    take_down(store, container)
+    tear_down(store, container)

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.root
 
 @pytest.fixture
 def image(store: Store, busybox_tar: Path) -> Iterator[str]:
-    yield from stores.busybox_and_no_residue(store, busybox_tar)
+    yield from stores.busybox_and_no_leftovers(store, busybox_tar)
     assert [network for network in read_all(store) if network["Leases"]] == []
 
 
@@ -283,7 +283,7 @@ def test_connecting_that_dies_at_any_act_leaves_nothing(
         assert minidock.ok("ps", "-a", "--format", "{{.State}}") == state
         if state == "running":
             minidock.ok("stop", "-t", "0", "web")
-        assert stores.residue(store) == [] and [n for n in read_all(store) if n["Leases"]] == []
+        assert stores.leftovers(store) == [] and [n for n in read_all(store) if n["Leases"]] == []
         minidock.ok("rm", "web")
 
 

@@ -79,7 +79,7 @@ class Stage:
         self._victim = Path(f"{store.root}/somebody-was-killed")
 
     def settle(self) -> None:
-        """From here on, what is there is no residue (bridge, chains, a volume)."""
+        """From here on, what is there is not a leftover (bridge, chains, a volume)."""
         self.before = self._look()
 
     def command(
@@ -166,7 +166,7 @@ class Stage:
 
         return spawn
 
-    def residue(self) -> set[str]:
+    def leftovers(self) -> set[str]:
         """What is there of the store and was not there before; the dying get a moment to die."""
         deadline = time.monotonic() + patience(2)
         while (left := self._look() - self.before) and time.monotonic() < deadline:

@@ -117,7 +117,7 @@ def aftermath(stage: Stage) -> list[dict[str, Any]]:
         remove = functools.partial(remove_if_there, store, container["Id"])
         removed = stage.command(remove)
         assert removed.error is None, removed
-    left = stage.residue()
+    left = stage.leftovers()
     assert not left, left
     return listed
 

@@ -1,7 +1,7 @@
 """Stores for tests: made below /var/tmp (never on a tmpfs), and wiped by the kernel's own means.
 
 The wipe uses nothing of minidock's, so that a broken `rm` cannot hide what it left: a test that
-wants to know asks `residue` first.
+wants to know asks `leftovers` first.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ def marks(store: Store) -> set[str]:
     return {store.root, store.run, store.cgroup_parent, store.bridge}
 
 
-def busybox_and_no_residue(store: Store, busybox_tar: Path) -> Iterator[str]:
+def busybox_and_no_leftovers(store: Store, busybox_tar: Path) -> Iterator[str]:
     """For a fixture: an image in the store; afterwards no container, and nothing left of one."""
     with open(busybox_tar, "rb") as tar:
         archive.import_rootfs(store, tar, "busybox:latest")
     yield "busybox"
     if ids := Minidock(store.root).ok("ps", "-aq").split():
         Minidock(store.root).ok("rm", "-f", *ids)
-    assert residue(store) == []
+    assert leftovers(store) == []
 
 
-def residue(store: Store) -> list[str]:
+def leftovers(store: Store) -> list[str]:
     """What is still there of a store's containers: what the kernel holds, processes, files in /run.
 
     A monitor says its last word and ends a moment later: processes get that moment.

@@ -35,7 +35,7 @@ def test_policy_wants_what_dockers_does(
     policy: str, code: int, restarts: int, by_hand: int, expected: bool
 ) -> None:
     asked = restart.policy_of(host_config(policy))
-    assert asked.wants(code, restarts, stopped_by_hand=bool(by_hand)) is expected
+    assert asked.should_restart(code, restarts, manually_stopped=bool(by_hand)) is expected
 
 
 def test_pauses_double_from_100_ms_to_a_minute() -> None:
@@ -77,9 +77,9 @@ def test_removing_at_the_end_and_restarting_exclude_each_other() -> None:
 def test_one_that_never_ran_is_not_started_with_the_machine() -> None:
     state = {"StartedAt": "0001-01-01T00:00:00Z", "ExitCode": 0}
     document = {"State": state, "HostConfig": host_config("always"), "RestartCount": 0}
-    assert not restart.wants_start(document, stopped_by_hand=False)
+    assert not restart.should_start_at_boot(document, manually_stopped=False)
     state["StartedAt"] = "2026-01-01T00:00:00Z"
-    assert restart.wants_start(document, stopped_by_hand=False)
+    assert restart.should_start_at_boot(document, manually_stopped=False)
 
 
 @pytest.mark.parametrize(
@@ -88,17 +88,17 @@ def test_one_that_never_ran_is_not_started_with_the_machine() -> None:
      ("SIGTERM", 9, True)],
 )  # fmt: skip
 def test_which_signals_end_the_policy(stop_signal: str, number: int, expected: bool) -> None:
-    assert restart.cancels({"StopSignal": stop_signal}, number) is expected
+    assert restart.cancels_restart({"StopSignal": stop_signal}, number) is expected
 
 
 def test_journal_of_a_container_that_never_stays_up_stays_small(tmp_path: Path) -> None:
     paths = Store(str(tmp_path)).container("c" * 64)
     Path(paths.home).mkdir(parents=True)
-    write = journal.fresh(paths)
+    write = journal.start_journal(paths)
     record = "x" * 999 + "\n"
     sizes = []
     for _ in range(20):
-        journal.trim(paths)
+        journal.rotate(paths)
         for _ in range(150):
             write(record)
         sizes.append(Path(paths.journal).stat().st_size)

@@ -37,7 +37,7 @@ def test_a_directory_of_somebodys_is_neither_a_volume_nor_garbage(store: Store) 
     Path(store.volumes, "backup", "notes").write_text("somebody's")
     Path(store.volumes, "README").write_text("somebody's")
     Path(store.volumes, "half", "_data").mkdir(parents=True)
-    assert volumes.rubbish(store) == ["half"]
+    assert volumes.list_garbage(store) == ["half"]
     assert volumes.list(store) == []
 
 
@@ -47,8 +47,8 @@ def test_an_empty_volume_without_its_document_stays_where_a_container_mounts_it(
     for name in ("mounted", "alone"):
         volumes.create(store, name, options={}, labels={})
         os.unlink(f"{store.volume(name)}/volume.json")
-    monkeypatch.setattr(volumes, "used_by", lambda *_, **__: {"mounted": ["c" * 64]})
-    assert volumes.rubbish(store) == ["alone"]
+    monkeypatch.setattr(volumes, "users_by_volume", lambda *_, **__: {"mounted": ["c" * 64]})
+    assert volumes.list_garbage(store) == ["alone"]
     with pytest.raises(DamagedFile):
         volumes.inspect(store, "mounted")
 
@@ -172,5 +172,5 @@ def test_only_a_volume_made_for_a_container_goes_with_it(store: Store) -> None:
     volumes.create(store, "somebodys", options={}, labels={}, made_for=one)  # it is there already
     os.makedirs(store.containers, exist_ok=True)
     for name in ("somebodys", "anothers", "ours", "..", "../volumes", "", ".", "gone", "a/b"):
-        volumes.take_back(store, name, one)
+        volumes.undo_create(store, name, one)
     assert [volume["Name"] for volume in volumes.list(store)] == ["anothers", "somebodys"]

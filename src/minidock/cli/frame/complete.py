@@ -120,10 +120,10 @@ def _networks_to_join(ctx: click.Context, param: click.Parameter, incomplete: st
 
 
 def _names(incomplete: str, is_wanted: Callable[[dict[str, Any]], bool]) -> list[str]:
-    from minidock.engine.store.container_json import documents
+    from minidock.engine.store.container_json import list_documents
 
     try:
-        found: list[dict[str, Any]] = documents(Store())
+        found: list[dict[str, Any]] = list_documents(Store())
     except PermissionError:
         return []
     names = [document["Name"].lstrip("/") for document in found if is_wanted(document["State"])]

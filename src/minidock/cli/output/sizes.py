@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 def container_sizes(store: Store, container: Container) -> tuple[int, int]:
     """Return the bytes of the container's writable layer, and of all its layers."""
     from minidock.document import report_skipped
-    from minidock.engine.container.quota import reach_layer
+    from minidock.engine.container.quota import mount_layer_privately
     from minidock.engine.image.images import ImageStore
     from minidock.errors import DamagedFile, NotFound
 
-    reach_layer(container)
+    mount_layer_privately(container)
     build = container.document.get("Build")  # a RUN step of one
     written = tree_bytes(build["Upper"] if build else container.paths.upper)
     if not container.document["Image"]:

@@ -29,13 +29,13 @@ def commit(
     from minidock.cli.output.progress_bar import Bars
     from minidock.engine.container.events import emit_container
     from minidock.engine.container.lookup import find
-    from minidock.engine.container.quota import reach_layer
+    from minidock.engine.container.quota import mount_layer_privately
     from minidock.engine.image.commit import commit as commit_container
     from minidock.oci.reference import parse_tagged
 
     store = Store()
     container = find(store, arguments[0])
-    reach_layer(container)
+    mount_layer_privately(container)
     with _frozen(store, container, wanted=pause), Bars() as progress:
         image = commit_container(
             store,
@@ -65,14 +65,14 @@ def diff(arguments: tuple[str, ...]) -> None:
     """List the files that a container added, changed or deleted"""
     from minidock.engine.container.lookup import find
     from minidock.engine.container.overlay_directories import layers_of
-    from minidock.engine.container.quota import reach_layer
+    from minidock.engine.container.quota import mount_layer_privately
     from minidock.engine.image.diff import changes
 
     if not arguments[0]:
         raise NotFound("Container name cannot be empty")
     store = Store()
     container = find(store, arguments[0])
-    reach_layer(container)
+    mount_layer_privately(container)
     layers, upper, _ = layers_of(container)
     for kind, path in changes(upper, layers):
         print(f"{kind} {path}")
@@ -85,11 +85,11 @@ def export(arguments: tuple[str, ...], *, output: str) -> None:
     from minidock.cli.output.archive_output import Output
     from minidock.cli.output.progress_bar import Bars
     from minidock.engine.container.lookup import find
-    from minidock.engine.container.quota import reach_layer
+    from minidock.engine.container.quota import mount_layer_privately
     from minidock.engine.copy.export import export as archive_of
 
     container = find(Store(), arguments[0])
-    reach_layer(container)  # before opening a file: this may enter another mount namespace
+    mount_layer_privately(container)  # before opening a file: this may enter another mount namespace
     with Output(output, "export container") as stream, Bars(quiet=not output) as progress:
         done = 0
         for chunk in archive_of(container):

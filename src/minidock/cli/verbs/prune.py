@@ -104,7 +104,7 @@ def prune_volumes(store: Store, filters: Filters, *, everything: bool) -> tuple[
     from minidock.engine.store.events import emit_pruned
 
     everything = everything or any(_truth(text) for name, text in filters if name == "all")
-    used = engine.used_by(store)
+    used = engine.users_by_volume(store)
     deleted, reclaimed = [], 0
     for volume in apply_filters(engine.list(store), _without_all(filters), _VOLUME_TESTS):
         if volume["Name"] in used or volume["Options"]:

@@ -34,18 +34,18 @@ def check(arguments: tuple[str, ...], *, repair: bool, all: bool, quiet: bool) -
     store = Store()
     code = _repair(store, quiet=quiet) if repair else _list(store, quiet=quiet)
     if all:
-        from minidock.engine.leftovers.kept_resources import kept
+        from minidock.engine.leftovers.kept_resources import list_kept_resources
 
         print("\nkept for the next container, until `minidock system down`:")
-        for kind, name, purpose in kept(store):
+        for kind, name, purpose in list_kept_resources(store):
             print(_line(kind, name, purpose))
     return code
 
 
 def _list(store: Store, *, quiet: bool) -> int:
-    from minidock.engine.leftovers.check import residue
+    from minidock.engine.leftovers.check import find_leftovers
 
-    found = residue(store)
+    found = find_leftovers(store)
     if not quiet:
         for thing in found:
             print(_line(thing.kind, thing.name, thing.why))

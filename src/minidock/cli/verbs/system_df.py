@@ -69,10 +69,10 @@ def _row(usage: Usage) -> Row:
 
 def _images(store: Store) -> Usage:
     """Count each layer once; layers that a used image shares with others count as reclaimable."""
-    from minidock.engine.store.container_json import documents
+    from minidock.engine.store.container_json import list_documents
 
     images, holders, sizes = images_and_layers(store)
-    used = {document["Image"] for document in documents(store)}
+    used = {document["Image"] for document in list_documents(store)}
     active = [image for image in images if image.id in used]
     own = sum(sizes[c] for image in active for c in image.chain_ids if holders[c] == 1)
     total = sum(sizes.values())
@@ -92,7 +92,7 @@ def _containers(store: Store) -> Usage:
 def _volumes(store: Store) -> Usage:
     from minidock.engine.container import volumes
 
-    used = volumes.used_by(store)
+    used = volumes.users_by_volume(store)
     found = volumes.list(store)
     sizes = {volume["Name"]: tree_bytes(volume["Mountpoint"]) for volume in found}
     free = sum(count for name, count in sizes.items() if name not in used)

@@ -111,10 +111,10 @@ def _shown(row: Row, fields: tuple[str, ...] = ()) -> dict[str, Any]:
 def _images(store: Store, *, truncate: bool) -> list[Row]:
     """Return one row per image: its first name, its shared and unique size."""
     from minidock.cli.verbs.image_list import NONE, row
-    from minidock.engine.store.container_json import documents
+    from minidock.engine.store.container_json import list_documents
 
     images, holders, sizes = images_and_layers(store)
-    users = [document["Image"] for document in documents(store)]
+    users = [document["Image"] for document in list_documents(store)]
 
     def one(image: Image) -> Row:
         repository, _, tag = (image.references or [f"{NONE}:{NONE}"])[0].rpartition(":")
@@ -151,7 +151,7 @@ def _volumes(store: Store) -> list[Row]:
     from minidock.cli.verbs.volume import row
     from minidock.engine.container import volumes
 
-    used = volumes.used_by(store)
+    used = volumes.users_by_volume(store)
 
     def one(volume: dict[str, Any]) -> Row:
         made = row(volume)

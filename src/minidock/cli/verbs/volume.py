@@ -143,9 +143,9 @@ def row(volume: dict[str, Any]) -> Row:
 
 
 def _tests(store: Store) -> dict[str, Test]:
-    from minidock.engine.container.volumes import used_by
+    from minidock.engine.container.volumes import users_by_volume
 
-    used = used_by(store)
+    used = users_by_volume(store)
     return {
         "dangling": lambda v, wanted: (
             parse_filter_bool("dangling", wanted) == (v["Name"] not in used)

@@ -20,7 +20,7 @@ from minidock.engine.image.build_cache import cached_layers, records
 from minidock.engine.image.lock import ImagesLock
 from minidock.engine.image.settle import move_out
 from minidock.engine.store.events import emit_pruned
-from minidock.engine.store.store import Staging, is_made
+from minidock.engine.store.store import Staging, is_initialized
 from minidock.engine.store.tree_walk import size_below
 from minidock.errors import Conflict, DamagedFile
 from minidock.oci.digest import is_hex
@@ -61,7 +61,7 @@ def list_cache_records(store: Store) -> list[CacheRecord]:
 
     If images.json is damaged, this is reported and no record counts as in use.
     """
-    if not is_made(store):
+    if not is_initialized(store):
         return []
     try:
         layers = _layers_of_images(store)
@@ -92,7 +92,7 @@ def prune(
     keep_bytes: keep up to that size. Returns the removed records and the freed bytes.
     Raises Conflict while a build runs.
     """
-    if not is_made(store):
+    if not is_initialized(store):
         return [], 0
     with _ExclusiveCacheLock(store), Staging(store, "prune") as staging:
         cached = list_cache_records(store)
@@ -110,7 +110,7 @@ def prune(
         with ImagesLock(store) as lock:
             catalogue = images_json.read(store)
             cached_layers(store)  # raises DamagedFile before anything is removed
-            with lock.unsettled():
+            with lock.transaction():
                 for number, one in enumerate(removed):
                     os.rename(one.path, f"{staging.path}/record-{number}")
                 orphans = move_out(store, catalogue, staging.path)

@@ -15,7 +15,7 @@ import os
 from minidock.engine.build import run_mounts
 from minidock.engine.build.run_step import PROXIES, Cancelled, CommandFailed
 from minidock.engine.build.stubs import missing_mount_points, remove_stubs
-from minidock.engine.container.create import Step, create
+from minidock.engine.container.create import BuildBase, create
 from minidock.engine.lifecycle.remove import remove
 from minidock.engine.lifecycle.start import send_launch
 from minidock.engine.monitor.attach import Attachment, MonitorConnection
@@ -56,7 +56,7 @@ def run(
     Raises CommandFailed, Cancelled, and the errors of create and start.
     """
     mount_points = _missing_mount_points(options, mounts, overlay)
-    step = Step(
+    step = BuildBase(
         state.base_id,
         overlay.lowers or [_empty_lower(overlay)],
         overlay.upper,

@@ -23,7 +23,7 @@ from minidock.engine.build.stage_plan import ErrorLocation
 from minidock.engine.dockerfile import config as dockerfile_config
 from minidock.engine.dockerfile.config import arg_pairs
 from minidock.engine.image.build_cache import key_of
-from minidock.engine.store.stories import telling
+from minidock.engine.store.stories import recording_story
 from minidock.oci.digest import chain_ids
 
 TYPE_CHECKING = False
@@ -199,7 +199,7 @@ class StageBuilder:
                 vertex.begin()
                 overlay = StepOverlay(builder.new_path(), state.directories(builder.store))
                 title = f"build {os.path.basename(builder.staging)} {self._step_name(description)}"
-                with telling(builder.store.build_journal, title):
+                with recording_story(builder.store.build_journal, title):
                     execute(overlay, vertex)
                     layer = overlay.layer()
                 found = builder.cache.add(

@@ -12,7 +12,7 @@ from __future__ import annotations
 from minidock import document, jsontext
 from minidock.engine.container.name_links import holder_of
 from minidock.engine.store import container_json
-from minidock.engine.store.container_json import ids
+from minidock.engine.store.container_json import list_ids
 from minidock.engine.store.locks import exclusive, is_owned, owner_of
 from minidock.engine.store.timestamps import timestamp
 from minidock.errors import Conflict, DamagedFile, NotFound
@@ -179,9 +179,9 @@ def find_id(store: Store, reference: str) -> str:
     if not reference or "/" in reference or reference.startswith("."):
         return ""
     named = holder_of(store, reference)
-    if named and not container_json.is_half_made(store.container(named)):
+    if named and not container_json.is_incomplete(store.container(named)):
         return named
-    matches = [known for known in ids(store) if known.startswith(reference)]
+    matches = [known for known in list_ids(store) if known.startswith(reference)]
     if len(matches) > 1 and reference not in matches:
         raise Conflict(
             f"several container ids begin with {reference!r}", hint="give more of the id"

@@ -18,9 +18,9 @@ from minidock.engine.container import inspect_defaults
 from minidock.engine.container.containers import Container
 from minidock.engine.container.events import emit_container
 from minidock.engine.container.lookup import find
-from minidock.engine.container.mounts import mount_points, provide_volumes
+from minidock.engine.container.mounts import create_volumes, mount_points
 from minidock.engine.container.name_links import claim_name
-from minidock.engine.container.overlay_directories import mark_as_container
+from minidock.engine.container.overlay_directories import create_dockerenv
 from minidock.engine.container.random_name import random_name
 from minidock.engine.container.validation import check_body, check_name
 from minidock.engine.image.image import Image
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 _NAME_ATTEMPTS = 20
 
 
-class Step:
+class BuildBase:
     """What a build's RUN step stands on, in the place of an image: layers that are no image yet.
 
     id: of the image that the stage began from, "" for none. lowers: its layers' directories, lowest
@@ -60,7 +60,7 @@ class Step:
 
 
 def create(
-    store: Store, body: dict[str, Any], *, name: str | None, step: Step | None = None
+    store: Store, body: dict[str, Any], *, name: str | None, step: BuildBase | None = None
 ) -> Container:
     """Make a container of an image; nothing runs yet.
 
@@ -73,7 +73,7 @@ def create(
         check_name(name)
     check_body(store, body)
     prepare(store)
-    name_networks(store, body)
+    resolve_network_names(store, body)
     image = step or ImageStore(store).resolve(body["Image"])
     document = draft(store, body, image, container_id=_random_id())
     if step is not None:
@@ -88,9 +88,9 @@ def create(
         try:
             _make_home(store, container, name)
         except BaseException:
-            from minidock.engine.container.removal import throw_away  # seldom needed
+            from minidock.engine.container.removal import remove_incomplete  # seldom needed
 
-            throw_away(store, container.id)
+            remove_incomplete(store, container.id)
             raise
     emit_container(container, "create")
     return container
@@ -108,7 +108,7 @@ def _random_id() -> str:
     return drawn
 
 
-def name_networks(store: Store, body: dict[str, Any]) -> None:
+def resolve_network_names(store: Store, body: dict[str, Any]) -> None:
     """Call the networks that were asked for by id by their names; which exist, the start tells."""
     host_config = body.get("HostConfig") or {}
     endpoints = (body.get("NetworkingConfig") or {}).get("EndpointsConfig") or {}
@@ -147,7 +147,7 @@ def _make_home(store: Store, container: Container, name: str | None) -> None:
     temporary = [paths.temporary] if container.is_temporary else []
     for file in (paths.lock, paths.monitor_lock, paths.log, paths.journal, *temporary):
         os.close(os.open(file, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-    provide_volumes(store, container.document["Mounts"], container.id, _volume_note(container))
+    create_volumes(store, container.document["Mounts"], container.id, _volume_note(container))
     container.save()
     if not container.is_temporary:
         sync(store.containers)
@@ -160,14 +160,14 @@ def _make_own_layer(container: Container) -> None:
     """What it will write into: directories of the store, or of a file of its own (quota.py)."""
     paths = container.paths
     if container.host_config.get("StorageOpt"):
-        from minidock.engine.container.quota import make_space, size_of
+        from minidock.engine.container.quota import create_quota_disk, size_of
 
-        make_space(paths, size_of(container.host_config))
+        create_quota_disk(paths, size_of(container.host_config))
         return
     for directory in (paths.upper, paths.work):
         os.mkdir(directory, 0o755)
     if "Build" not in container.document:
-        mark_as_container(container, paths.upper)
+        create_dockerenv(container, paths.upper)
 
 
 def _volume_note(container: Container) -> Callable[[str], None]:
@@ -181,7 +181,7 @@ def _volume_note(container: Container) -> Callable[[str], None]:
 
 
 def draft(
-    store: Store, body: dict[str, Any], image: Image | Step, *, container_id: str
+    store: Store, body: dict[str, Any], image: Image | BuildBase, *, container_id: str
 ) -> dict[str, Any]:
     """The container that a checked body asks for, in the shape of `docker inspect`.
 
@@ -198,7 +198,7 @@ def draft(
 
 
 def _document(
-    store: Store, body: dict[str, Any], image: Image | Step, container_id: str
+    store: Store, body: dict[str, Any], image: Image | BuildBase, container_id: str
 ) -> dict[str, Any]:
     paths = store.container(container_id)
     config = merge_config(body, image.config.get("config") or {})

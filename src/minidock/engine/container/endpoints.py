@@ -25,29 +25,29 @@ NO_ENDPOINT: dict[str, Any] = {
 _ASKED = ("IPAMConfig", "Links", "Aliases", "DriverOpts")
 
 
-def asked_for(endpoint: dict[str, Any] | None) -> dict[str, Any]:
+def requested_endpoint(endpoint: dict[str, Any] | None) -> dict[str, Any]:
     """An endpoint that is not connected: what was asked for, and nothing else."""
     given = endpoint or {}
     return {**NO_ENDPOINT, **{key: given[key] for key in _ASKED if given.get(key) is not None}}
 
 
-def connected(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+def connected_endpoint(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
     """An endpoint that is connected: what it got, beside what was asked for."""
     return {**now, **{key: before.get(key) for key in _ASKED}}
 
 
-def joined(document: dict[str, Any]) -> list[str]:
+def network_names(document: dict[str, Any]) -> list[str]:
     """The names of the networks that it is on, or is to be on when it runs."""
     return list(document["NetworkSettings"]["Networks"])
 
 
-def address_asked(document: dict[str, Any], network: str) -> str:
+def requested_address(document: dict[str, Any], network: str) -> str:
     """The address that it must have on a network, "" for any."""
     endpoint = document["NetworkSettings"]["Networks"].get(network) or {}
     return str((endpoint.get("IPAMConfig") or {}).get("IPv4Address") or "")
 
 
-def names_on(document: dict[str, Any], network: str) -> list[str] | None:
+def dns_names(document: dict[str, Any], network: str) -> list[str] | None:
     """What its neighbours on a network may call it; None on the default one, which has no names."""
     if network == DEFAULT:
         return None
@@ -62,7 +62,7 @@ def names_on(document: dict[str, Any], network: str) -> list[str] | None:
     return list(dict.fromkeys(candidates))
 
 
-def has_names(document: dict[str, Any]) -> bool:
+def has_dns_names(document: dict[str, Any]) -> bool:
     """Whether it is on a network whose containers know each other by name."""
     mode = document["HostConfig"].get("NetworkMode") or DEFAULT
     if mode in ("host", "none") or mode.startswith("container:"):
@@ -70,7 +70,7 @@ def has_names(document: dict[str, Any]) -> bool:
     return any(name != DEFAULT for name in document["NetworkSettings"]["Networks"])
 
 
-def require_absent(container: Container, network: str) -> None:
+def require_not_connected(container: Container, network: str) -> None:
     """Raise Conflict where the container is on this network."""
     if network in container.document["NetworkSettings"]["Networks"]:
         raise Conflict(
@@ -79,7 +79,7 @@ def require_absent(container: Container, network: str) -> None:
         )
 
 
-def require_present(container: Container, network: str) -> None:
+def require_connected(container: Container, network: str) -> None:
     """Raise Conflict where the container is not on this network."""
     if network not in container.document["NetworkSettings"]["Networks"]:
         raise Conflict(f"container {container.id} is not connected to network {network}")

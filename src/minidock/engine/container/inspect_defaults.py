@@ -9,7 +9,7 @@ Source: Docker Engine API 1.45 ContainerInspect; what dockerd 26.1 answers.
 
 from __future__ import annotations
 
-from minidock.engine.container.endpoints import asked_for
+from minidock.engine.container.endpoints import requested_endpoint
 from minidock.engine.container.restart import policy_of
 from minidock.oci.runtime_config import DEFAULT_SHM_BYTES, MASKED_PATHS, READONLY_PATHS
 
@@ -49,7 +49,7 @@ def host_config(asked: dict[str, Any]) -> dict[str, Any]:
         **_DEFAULTS,
         **{name: value for name, value in asked.items() if value is not None},
         "LogConfig": {"Type": log.get("Type") or "json-file", "Config": log.get("Config") or {}},
-        "RestartPolicy": {"Name": policy.name, "MaximumRetryCount": policy.most},
+        "RestartPolicy": {"Name": policy.name, "MaximumRetryCount": policy.maximum_retry_count},
         "NetworkMode": "bridge" if mode == "default" else mode,
         "CgroupnsMode": asked.get("CgroupnsMode") or "private",
         "IpcMode": asked.get("IpcMode") or "private",
@@ -73,7 +73,7 @@ def network_settings(mode: str, asked: dict[str, Any]) -> dict[str, Any]:
     mode: HostConfig.NetworkMode. asked: NetworkingConfig.EndpointsConfig.
     """
     names = [] if mode.startswith("container:") else [mode, *asked]
-    networks = {name: asked_for(asked.get(name)) for name in names if name != "default"}
+    networks = {name: requested_endpoint(asked.get(name)) for name in names if name != "default"}
     return {
         "Bridge": "", "SandboxID": "", "SandboxKey": "", "Ports": {}, "HairpinMode": False,
         "LinkLocalIPv6Address": "", "LinkLocalIPv6PrefixLen": 0, "SecondaryIPAddresses": None,

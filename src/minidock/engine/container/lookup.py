@@ -11,7 +11,7 @@ import time
 from minidock import document
 from minidock.engine.container.containers import Container, find_id, load
 from minidock.engine.container.repair import remove_orphaned_step, repair, sweep, sweep_names
-from minidock.engine.store.container_json import documents
+from minidock.engine.store.container_json import list_documents
 from minidock.errors import DamagedFile, NotFound
 
 TYPE_CHECKING = False
@@ -59,7 +59,7 @@ def list_containers(store: Store) -> list[Container]:
     """
     sweep(store)
     found = []
-    for container in [Container(store, content) for content in documents(store)]:
+    for container in [Container(store, content) for content in list_documents(store)]:
         try:
             if not remove_orphaned_step(container) and repair(container):
                 found.append(container)

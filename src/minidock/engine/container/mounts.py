@@ -62,7 +62,7 @@ def mount_points(store: Store, document: dict[str, Any]) -> list[dict[str, Any]]
     return list(points.values())
 
 
-def provide_volumes(
+def create_volumes(
     store: Store,
     points: list[dict[str, Any]],
     container_id: str,
@@ -280,23 +280,23 @@ def make_bind_sources(document: dict[str, Any]) -> None:
             ) from None
 
 
-def hold_volumes(container: Container) -> None:
+def mount_volumes(container: Container) -> None:
     """Have the volumes mounted that are a file system of their own, until the run's end.
 
     Raises MinidockError for one that cannot be.
     """
     for name, options in _volumes_with_options(container.store, container.document):
-        from minidock.engine.container.volume_mounts import hold  # seldom wanted
+        from minidock.engine.container.volume_mounts import mount_for_container  # seldom wanted
 
-        hold(container.store, container.id, name, options)
+        mount_for_container(container.store, container.id, name, options)
 
 
-def show_volumes(store: Store, document: dict[str, Any]) -> None:
+def mount_volumes_privately(store: Store, document: dict[str, Any]) -> None:
     """Mount them in a mount namespace that goes with this process."""
     for name, options in _volumes_with_options(store, document):
-        from minidock.engine.container.volume_mounts import show
+        from minidock.engine.container.volume_mounts import mount_volume
 
-        show(store, name, options)
+        mount_volume(store, name, options)
 
 
 def _volumes_with_options(
@@ -309,7 +309,7 @@ def _volumes_with_options(
             yield point["Name"], options
 
 
-def reach_subpaths(container: Container) -> None:
+def bind_subpaths(container: Container) -> None:
     """Bind each --mount volume-subpath to a place of the container's own.
 
     What a volume holds was written by containers: the path is resolved as if the volume were "/",
@@ -337,7 +337,7 @@ def reach_subpaths(container: Container) -> None:
         point["SubpathAt"] = place
 
 
-def fill_volumes(store: Store, document: dict[str, Any], rootfs: str) -> None:
+def populate_volumes(store: Store, document: dict[str, Any], rootfs: str) -> None:
     """Let an empty volume take over what the image has at its mount point, before the first start.
 
     Only then: a volume that the container has emptied, or given another owner, stays so.

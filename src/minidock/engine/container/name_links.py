@@ -15,7 +15,7 @@ from minidock.errors import NameInUse
 from minidock.paths import Store, is_component
 
 
-def every_name(store: Store) -> list[str]:
+def list_names(store: Store) -> list[str]:
     """All names that are given."""
     try:
         return [name for name in os.listdir(store.names) if is_component(name)]
@@ -52,7 +52,7 @@ def claim_name(store: Store, name: str, container_id: str) -> None:
         os.symlink(container_id, store.name(name))
 
 
-def drop_names(store: Store, container_id: str, names: set[str]) -> None:
+def release_names(store: Store, container_id: str, names: set[str]) -> None:
     """Let others have these names, as far as they are this container's."""
     for name in names:
         if container_id and name and holder_of(store, name) == container_id:

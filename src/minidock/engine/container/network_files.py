@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from minidock.engine.container.containers import Container
-from minidock.engine.container.endpoints import has_names
+from minidock.engine.container.endpoints import has_dns_names
 from minidock.engine.network import hosts_file, networks
 
 TYPE_CHECKING = False
@@ -29,14 +29,14 @@ def write_network_files(container: Container, addresses: Sequence[str], *, netwo
     host = container.host_config
     gateway = networks.gateway(container.store, network=network) if network else ""
     hosts = hosts_file.hosts_file(
-        full_name(container),
+        fqdn(container),
         addresses[0] if addresses else "",
         host.get("ExtraHosts") or [],
         further=addresses[1:],
         gateway=gateway,
         own_network=has_own_network(container),
     )
-    resolv = resolv_conf(container, use_dns_server=has_names(container.document))
+    resolv = resolv_conf(container, use_dns_server=has_dns_names(container.document))
     _write(container.paths.hosts, hosts)
     _write(container.paths.hostname, container.config["Hostname"] + "\n")
     _write(container.paths.resolv_conf, resolv)
@@ -48,7 +48,7 @@ def add_address(container: Container, address: str) -> None:
     if text is None:
         return
     text += "\n" if text and not text.endswith("\n") else ""
-    _write(container.paths.hosts, text + hosts_file.own_line(address, full_name(container)))
+    _write(container.paths.hosts, text + hosts_file.own_line(address, fqdn(container)))
 
 
 def drop_address(container: Container, address: str) -> None:
@@ -60,7 +60,7 @@ def drop_address(container: Container, address: str) -> None:
         _write(container.paths.hosts, "".join(kept))
 
 
-def serve_names(container: Container) -> None:
+def enable_name_server(container: Container) -> None:
     """Let the container ask its own name server from now on, unless it has written that file."""
     if _read(container.paths.resolv_conf) == resolv_conf(container, use_dns_server=False):
         _write(container.paths.resolv_conf, resolv_conf(container, use_dns_server=True))
@@ -83,7 +83,7 @@ def has_own_network(container: Container) -> bool:
     return container.host_config.get("NetworkMode") != "host"
 
 
-def full_name(container: Container) -> str:
+def fqdn(container: Container) -> str:
     """A container's hostname, with its domain where it has one."""
     config = container.config
     hostname = str(config["Hostname"])

@@ -8,7 +8,7 @@ from minidock.engine.container.containers import Container
 from minidock.engine.image.images import ImageStore
 
 
-def mark_as_container(container: Container, upper: str) -> None:
+def create_dockerenv(container: Container, upper: str) -> None:
     """Put an empty /.dockerenv into a container's own layer: programs look for it, to know where
     they are. It is no change of the container's (image/upper.py, INIT_FILES)."""
     image = container.document["GraphDriver"]["Data"]["LowerDir"].split(":")

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import os
 
-from minidock.engine.container.overlay_directories import mark_as_container
+from minidock.engine.container.overlay_directories import create_dockerenv
 from minidock.engine.store.journal import recording_to
 from minidock.engine.store.locks import exclusive
 from minidock.errors import MinidockError, UsageError
@@ -45,7 +45,7 @@ def size_of(host_config: dict[str, Any]) -> int:
     options = host_config.get("StorageOpt") or {}
     for name in options:
         if name != "size":
-            raise Refused(
+            raise InvalidStorageOption(
                 f"Unknown option {name}", hint="--storage-opt size=1g is the one there is"
             )
     if not options:
@@ -53,18 +53,18 @@ def size_of(host_config: dict[str, Any]) -> int:
     try:
         size = _bytes(str(options["size"]))
     except ValueError:
-        raise Refused(
+        raise InvalidStorageOption(
             f"invalid size: '{options['size']}'", hint="a number and a unit: 500m, 10g"
         ) from None
     if size < SMALLEST_BYTES:
-        raise Refused(
+        raise InvalidStorageOption(
             f"--storage-opt size={options['size']} is too small for a file system",
             hint=f"{SMALLEST_BYTES >> 20}m is the least",
         )
     return size
 
 
-class Refused(UsageError):
+class InvalidStorageOption(UsageError):
     """A storage option that the daemon would refuse."""
 
     exit_code = 1
@@ -76,7 +76,7 @@ def _bytes(text: str) -> int:
     return int(decimal_fraction(word[:-1] if power else word) * 1024**power)
 
 
-def make_space(paths: ContainerPaths, size: int) -> None:
+def create_quota_disk(paths: ContainerPaths, size: int) -> None:
     """Make a container's disk file, in the place of its upper and work directories.
 
     Raises MinidockError where this machine has no mkfs.ext4 or no loop devices.
@@ -111,12 +111,12 @@ def _make_file_system(path: str) -> None:
         raise MinidockError(f"mkfs.ext4 {path}: {said[-1] if said else error.exit_code}") from None
 
 
-def has_space(container: Container) -> bool:
+def has_quota(container: Container) -> bool:
     """Whether a container's own layer is in a file of its own."""
     return bool(container.host_config.get("StorageOpt"))
 
 
-def mount_space(container: Container, *, privately: bool = False) -> None:
+def mount_quota_disk(container: Container, *, privately: bool = False) -> None:
     """Mount a container's own layer, unless it is. privately: for this process alone."""
     from minidock.kernel.loop import mount_disk_file
 
@@ -130,14 +130,14 @@ def mount_space(container: Container, *, privately: bool = False) -> None:
         if not os.path.isdir(f"{paths.space}/upper"):
             os.mkdir(f"{paths.space}/work", 0o700)
             os.mkdir(f"{paths.space}/upper", 0o755)
-            mark_as_container(container, f"{paths.space}/upper")
+            create_dockerenv(container, f"{paths.space}/upper")
 
 
-def reach_layer(container: Container) -> None:
+def mount_layer_privately(container: Container) -> None:
     """Let this command see a container's own layer, though it does not run."""
-    if has_space(container):
+    if has_quota(container):
         with recording_to(container.paths):
-            mount_space(container, privately=True)
+            mount_quota_disk(container, privately=True)
 
 
 def _leave_the_hosts_mounts() -> None:

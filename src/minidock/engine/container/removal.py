@@ -13,11 +13,11 @@ import select
 from minidock import document
 from minidock.engine.container.containers import Container
 from minidock.engine.container.events import emit_container
-from minidock.engine.container.name_links import drop_names, every_name
-from minidock.engine.container.teardown import SetAside, take_down
+from minidock.engine.container.name_links import list_names, release_names
+from minidock.engine.container.teardown import PendingRemoval, tear_down
 from minidock.engine.container.volumes import inspect as inspect_volume
 from minidock.engine.container.volumes import remove as remove_volume
-from minidock.engine.container.volumes import take_back
+from minidock.engine.container.volumes import undo_create
 from minidock.engine.image.references import users_of
 from minidock.engine.image.removal import collect_garbage
 from minidock.engine.store.events import emit
@@ -40,7 +40,7 @@ def remove_owned(container: Container, *, volumes: bool) -> None:
     volumes: with the anonymous volumes that only it uses.
     """
     with recording_to(container.paths):
-        take_down(container.store, container.id)
+        tear_down(container.store, container.id)
     discard(container)
     if volumes:
         _remove_anonymous_volumes(container)
@@ -54,25 +54,25 @@ def remove_owned(container: Container, *, volumes: bool) -> None:
 def discard(container: Container) -> None:
     """Remove a stopped container that is ours: in one rename, so that a crash leaves no half."""
     with exclusive(f"{container.store.containers}/.lock"):
-        rest = SetAside(container.store, container.id)
-        drop_names(container.store, container.id, {container.name})
+        rest = PendingRemoval(container.store, container.id)
+        release_names(container.store, container.id, {container.name})
     rest.remove()
 
 
-def throw_away(store: Store, container_id: str) -> None:
+def remove_incomplete(store: Store, container_id: str) -> None:
     """Remove a directory that has no document yet, or no more, with the volumes made for it.
 
     The caller holds the lock of the containers' directory.
     """
     paths = store.container(container_id)
     with recording_to(paths):
-        take_down(store, container_id)
+        tear_down(store, container_id)
     if os.path.exists(paths.made_volumes):
         text = document.read_bytes(paths.made_volumes).decode("utf-8", "replace")
         for name in text.splitlines():
-            take_back(store, name, container_id)
-    drop_names(store, container_id, set(every_name(store)))
-    SetAside(store, container_id).remove()
+            undo_create(store, name, container_id)
+    release_names(store, container_id, set(list_names(store)))
+    PendingRemoval(store, container_id).remove()
 
 
 def belongs_to(paths: ContainerPaths, path: str) -> bool:
@@ -87,8 +87,8 @@ def remove_damaged(store: Store, container_id: str) -> None:
     """
     stop_damaged(store, container_id)
     with exclusive(f"{store.containers}/.lock"):
-        rest = SetAside(store, container_id)
-        drop_names(store, container_id, set(every_name(store)))
+        rest = PendingRemoval(store, container_id)
+        release_names(store, container_id, set(list_names(store)))
     rest.remove()
     emit(store, "container", "destroy", container_id)
 
@@ -96,7 +96,7 @@ def remove_damaged(store: Store, container_id: str) -> None:
 def stop_damaged(store: Store, container_id: str) -> None:
     """End a container by its id alone: its monitor first, which might start it again."""
     _end_monitor(store, container_id)
-    take_down(store, container_id)
+    tear_down(store, container_id)
 
 
 def _end_monitor(store: Store, container_id: str) -> None:

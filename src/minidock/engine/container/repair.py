@@ -14,10 +14,10 @@ import os
 from minidock import document, jsontext
 from minidock.engine.container.containers import Container, load, mark_ended
 from minidock.engine.container.events import emit_ended
-from minidock.engine.container.name_links import drop_names, every_name, holder_of
-from minidock.engine.container.teardown import take_down
+from minidock.engine.container.name_links import holder_of, list_names, release_names
+from minidock.engine.container.teardown import tear_down
 from minidock.engine.store import container_json
-from minidock.engine.store.container_json import ids
+from minidock.engine.store.container_json import list_ids
 from minidock.engine.store.journal import recording_to
 from minidock.engine.store.locks import Ownership, exclusive, is_marked
 from minidock.engine.store.timestamps import timestamp
@@ -51,7 +51,7 @@ def repair(container: Container) -> bool:
         if not _is_lost(container):
             return True
         with recording_to(container.paths):
-            take_down(container.store, container.id)
+            tear_down(container.store, container.id)
         lock = document.open_regular(container.paths.lock, os.O_CREAT | os.O_RDWR)
         try:
             alone = try_lock(lock)
@@ -131,21 +131,21 @@ def _is_lost(container: Container) -> bool:
 
 def sweep(store: Store) -> None:
     """Remove what was cut short: containers and volumes that are half made or half removed."""
-    for container_id in ids(store):
-        if not container_json.is_rubbish(store, container_id):
+    for container_id in list_ids(store):
+        if not container_json.is_garbage(store, container_id):
             continue
         try:
             with exclusive(f"{store.containers}/.lock"):
-                if container_json.is_rubbish(store, container_id):
-                    from minidock.engine.container.removal import throw_away
+                if container_json.is_garbage(store, container_id):
+                    from minidock.engine.container.removal import remove_incomplete
 
-                    throw_away(store, container_id)
+                    remove_incomplete(store, container_id)
         except DamagedFile as error:
             document.report_skipped(error)
     if os.path.isdir(store.volumes):
-        from minidock.engine.container.volumes import remove_rubbish  # seldom needed
+        from minidock.engine.container.volumes import remove_garbage  # seldom needed
 
-        remove_rubbish(store)
+        remove_garbage(store)
     if os.path.isdir(store.staging) and os.listdir(store.staging):
         from minidock.engine.image.lock import ImagesLock
 
@@ -155,7 +155,7 @@ def sweep(store: Store) -> None:
 
 def sweep_names(store: Store, found: list[Container]) -> None:
     """Drop names that no container goes by: a renaming or a removal was cut short."""
-    stale = set(every_name(store)) - {container.name for container in found}
+    stale = set(list_names(store)) - {container.name for container in found}
     if not stale:
         return
     with exclusive(f"{store.containers}/.lock"):
@@ -166,4 +166,4 @@ def sweep_names(store: Store, found: list[Container]) -> None:
             except DamagedFile:
                 continue  # by which it can still be removed
             if holder is None or holder.name != name:
-                drop_names(store, target, {name})
+                release_names(store, target, {name})

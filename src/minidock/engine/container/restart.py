@@ -40,14 +40,14 @@ LONG_RUN_SECONDS = 10.0  # who ran that long gets the first pause again
 class Policy:
     """A restart policy.
 
-    name: one of the four. most: how often `on-failure` tries; 0 for any number.
+    name: one of the four. maximum_retry_count: how often `on-failure` tries; 0 for no limit.
     """
 
-    def __init__(self, name: str, most: int = 0) -> None:
+    def __init__(self, name: str, maximum_retry_count: int = 0) -> None:
         self.name = name
-        self.most = most
+        self.maximum_retry_count = maximum_retry_count
 
-    def wants(self, exit_code: int, restarts: int, *, stopped_by_hand: bool) -> bool:
+    def should_restart(self, exit_code: int, restarts: int, *, manually_stopped: bool) -> bool:
         """Whether a container that ended so is to run again.
 
         restarts: how often it was restarted since somebody last started it (RestartCount).
@@ -55,9 +55,11 @@ class Policy:
         if self.name == ALWAYS:
             return True
         if self.name == UNLESS_STOPPED:
-            return not stopped_by_hand
+            return not manually_stopped
         if self.name == ON_FAILURE:
-            return exit_code != 0 and (self.most == 0 or restarts < self.most)
+            return exit_code != 0 and (
+                self.maximum_retry_count == 0 or restarts < self.maximum_retry_count
+            )
         return False
 
 
@@ -75,13 +77,13 @@ def check_policy(host_config: dict[str, Any]) -> None:
             f"invalid restart policy: unknown policy '{policy.name}'; "
             "use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
         )
-    if policy.name != ON_FAILURE and policy.most:
-        negative = " and cannot be negative" if policy.most < 0 else ""
+    if policy.name != ON_FAILURE and policy.maximum_retry_count:
+        negative = " and cannot be negative" if policy.maximum_retry_count < 0 else ""
         raise UsageError(
             "invalid restart policy: maximum retry count can only be used with 'on-failure'"
             + negative
         )
-    if policy.most < 0:
+    if policy.maximum_retry_count < 0:
         raise UsageError("invalid restart policy: maximum retry count cannot be negative")
     if host_config.get("AutoRemove") and policy.name != NO:
         raise UsageError(
@@ -104,16 +106,16 @@ class BackOff:
         return self._ms
 
 
-def wants_again(container: Container, exit_code: int) -> bool:
+def should_restart(container: Container, exit_code: int) -> bool:
     """Whether its policy wants a container back whose run has just ended."""
-    return policy_of(container.host_config).wants(
+    return policy_of(container.host_config).should_restart(
         exit_code,
         container.document["RestartCount"],
-        stopped_by_hand=is_stopped_by_hand(container.paths),
+        manually_stopped=is_manually_stopped(container.paths),
     )
 
 
-def wants_start(document: dict[str, Any], *, stopped_by_hand: bool) -> bool:
+def should_start_at_boot(document: dict[str, Any], *, manually_stopped: bool) -> bool:
     """Whether a machine that comes up is to start this container, which does not run.
 
     One that never ran stays as it is.
@@ -121,12 +123,12 @@ def wants_start(document: dict[str, Any], *, stopped_by_hand: bool) -> bool:
     state = document["State"]
     if state["StartedAt"] == NEVER:
         return False
-    return policy_of(document["HostConfig"]).wants(
-        state["ExitCode"], document["RestartCount"], stopped_by_hand=stopped_by_hand
+    return policy_of(document["HostConfig"]).should_restart(
+        state["ExitCode"], document["RestartCount"], manually_stopped=manually_stopped
     )
 
 
-def cancels(config: dict[str, Any], number: int) -> bool:
+def cancels_restart(config: dict[str, Any], number: int) -> bool:
     """Whether a signal that somebody sends means that the container is to end for good.
 
     Its stop signal does, and SIGKILL; where it has no stop signal of its own, every signal does.
@@ -134,7 +136,7 @@ def cancels(config: dict[str, Any], number: int) -> bool:
     return not config.get("StopSignal") or number in (SIGKILL, stop_signal(config))
 
 
-def note_stopped_by_hand(container: Container) -> None:
+def mark_manually_stopped(container: Container) -> None:
     """Remember that somebody stopped this container, if a policy might bring it back.
 
     Without a policy no file is made: such a container can be stopped on a full disk too.
@@ -144,12 +146,12 @@ def note_stopped_by_hand(container: Container) -> None:
         os.close(os.open(container.paths.manually_stopped, flags, 0o600))
 
 
-def forget_stopped_by_hand(paths: ContainerPaths) -> None:
+def clear_manually_stopped(paths: ContainerPaths) -> None:
     """Somebody started it again."""
     if os.path.exists(paths.manually_stopped):
         os.unlink(paths.manually_stopped)
 
 
-def is_stopped_by_hand(paths: ContainerPaths) -> bool:
+def is_manually_stopped(paths: ContainerPaths) -> bool:
     """Whether somebody stopped this container, and nobody has started it since."""
     return os.path.exists(paths.manually_stopped)

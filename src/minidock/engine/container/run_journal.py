@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from minidock.engine.store.journal import fresh, writer
+from minidock.engine.store.journal import start_journal, writer
 from minidock.engine.store.stories import open_for_append
 
 TYPE_CHECKING = False
@@ -18,7 +18,7 @@ def journal_of(container: Container) -> tuple[Callable[[str], None], str]:
     """What writes a run's journal, begun anew, and its story; a RUN's belongs to its build."""
     build = container.document.get("Build")
     if build is None:
-        return fresh(container.paths), ""
+        return start_journal(container.paths), ""
     name = os.path.basename(build["Home"])
     write = writer(open_for_append(container.store.build_journal))
     return write, f"build {name} RUN in {container.id[:12]}"

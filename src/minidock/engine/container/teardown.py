@@ -1,6 +1,6 @@
 """Taking down: everything that a run put into the kernel and into /run is unmade here.
 
-The monitor calls `take_down` when its container ends, and so does the repair after a kill -9 or a
+The monitor calls `tear_down` when its container ends, and so does the repair after a kill -9 or a
 reboot; it needs no more than the store and the container's id, and does nothing where there is
 nothing left. Order: processes first, or they would hold the rest.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from minidock.engine.container.cgroups import cgroup_of
-from minidock.engine.container.volume_mounts import let_go
+from minidock.engine.container.volume_mounts import release_volumes
 from minidock.engine.network import networks
 from minidock.engine.store.tree_removal import remove_tree
 from minidock.kernel.flock import lock_or_close
@@ -18,7 +18,7 @@ from minidock.kernel.mount import MNT_DETACH, unmount
 from minidock.paths import Store
 
 
-def take_down(store: Store, container_id: str) -> None:
+def tear_down(store: Store, container_id: str) -> None:
     """Unmake what a run of this container made. Its own writes stay.
 
     Raises KernelError where the kernel does not let go, such as a process that cannot be killed.
@@ -29,7 +29,7 @@ def take_down(store: Store, container_id: str) -> None:
     for place in (paths.merged, paths.shm, paths.space, *_own_mounts(paths.mounts)):
         if os.path.exists(place):
             unmount(place, MNT_DETACH)
-    let_go(store, container_id)
+    release_volumes(store, container_id)
     group.remove()
     networks.disconnect(store, container_id)  # last: by now the kernel has taken the cable away
     remove_tree(store, paths.run)
@@ -43,7 +43,7 @@ def _own_mounts(directory: str) -> list[str]:
         return []
 
 
-class SetAside:
+class PendingRemoval:
     """A container's directory on its way out: gone from the store at once, removed in its own time.
 
     It is renamed into staging/, where whoever holds the lock of an entry is at work in it

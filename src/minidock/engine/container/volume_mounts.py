@@ -10,7 +10,7 @@ one it is unmounted. Who uses it stands in /run, which a reboot empties, as it d
 
     /run/minidock/volumes/<name>/<container id>     an empty file
 
-So `let_go` finds whatever a run that was cut short has left.
+So `release_volumes` finds whatever a run that was cut short has left.
 An NFS server is given by its address: names are not looked up here.
 
 Source: mount(2); docs.docker.com, "docker volume create", driver-specific options.
@@ -76,7 +76,9 @@ def check_options(name: str, options: dict[str, str]) -> None:
         raise UsageError(f'create {name}: missing required option: "type"')
 
 
-def hold(store: Store, container_id: str, name: str, options: dict[str, str]) -> None:
+def mount_for_container(
+    store: Store, container_id: str, name: str, options: dict[str, str]
+) -> None:
     """Have a volume mounted, and note that a container uses it.
 
     Raises what `show` raises; nothing is noted then.
@@ -87,13 +89,13 @@ def hold(store: Store, container_id: str, name: str, options: dict[str, str]) ->
         flags = os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC
         os.close(os.open(f"{users}/{container_id}", flags, 0o600))
         try:
-            show(store, name, options)
+            mount_volume(store, name, options)
         except BaseException:
             _drop(store, container_id, name)
             raise
 
 
-def show(store: Store, name: str, options: dict[str, str]) -> None:
+def mount_volume(store: Store, name: str, options: dict[str, str]) -> None:
     """Mount a volume at its _data, unless it is.
 
     Raises MinidockError with what the kernel refused; SourceNotFound where the device is missing.
@@ -121,7 +123,7 @@ def show(store: Store, name: str, options: dict[str, str]) -> None:
         ) from None
 
 
-def let_go(store: Store, container_id: str) -> None:
+def release_volumes(store: Store, container_id: str) -> None:
     """Note that a container uses no volume any more; unmount those that nobody else uses."""
     try:
         names = os.listdir(f"{store.run}/volumes")

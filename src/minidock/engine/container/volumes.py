@@ -2,7 +2,7 @@
 
     volumes/<name>/volume.json    what `volume inspect` shows; written last
                    _data/         what containers see
-                   made-for       the container whose creation made it (take_back)
+                   made-for       the container whose creation made it (undo_create)
                    copying/       an image's files on their way into an empty _data
                    copied/        all of them are there; each is renamed into _data
     volumes/.removed-<name>/      one that is being removed: it went by one rename
@@ -21,12 +21,12 @@ import os
 
 from minidock import jsontext
 from minidock.document import Each, read, report_skipped, sync, write
-from minidock.engine.store.container_json import documents
+from minidock.engine.store.container_json import list_documents
 from minidock.engine.store.events import emit
 from minidock.engine.store.locks import exclusive
 from minidock.engine.store.store import prepare
 from minidock.engine.store.timestamps import timestamp
-from minidock.engine.store.tree_copy import copy_attributes, copy_tree, opened_directory
+from minidock.engine.store.tree_copy import copy_attributes, copy_tree, open_directory
 from minidock.engine.store.tree_removal import remove_tree
 from minidock.errors import Conflict, DamagedFile, NotFound, UsageError
 from minidock.kernel.disk import sync_file_system
@@ -60,7 +60,7 @@ def create(
     """Make a volume; one that is there already is returned as it is.
 
     name: None for an anonymous one. made_for: the id of a container that is being created; if that
-    comes to nothing, `take_back` removes the volume.
+    comes to nothing, `undo_create` removes the volume.
     Returns its document, in the shape of `volume inspect`.
     Raises UsageError for a name that cannot be a volume's, a driver or an option.
     """
@@ -82,13 +82,15 @@ def create(
             os.makedirs(path(store, chosen), mode=0o755, exist_ok=True)
             if made_for:
                 write(_made_for(store, chosen), made_for, durable=False)
-            describe(store, chosen, options=options, labels=labels)
+            write_document(store, chosen, options=options, labels=labels)
             sync(store.volumes)
             emit(store, "volume", "create", chosen, driver="local")
         return inspect(store, chosen)  # before anybody else removes it
 
 
-def describe(store: Store, name: str, *, options: dict[str, str], labels: dict[str, str]) -> None:
+def write_document(
+    store: Store, name: str, *, options: dict[str, str], labels: dict[str, str]
+) -> None:
     """Write volume.json, which makes a directory a volume. The caller holds the volumes' lock."""
     document = {
         "CreatedAt": timestamp()[:19] + "Z",
@@ -126,7 +128,7 @@ def inspect(store: Store, name: str) -> dict[str, Any]:
     try:
         document: dict[str, Any] = read(path_of_document, _SHAPE)
     except FileNotFoundError:
-        raise DamagedFile(path_of_document, "it is missing, and the volume is there") from None
+        raise DamagedFile(path_of_document, "it is missing, and the volume exists") from None
     if document["Name"] != name:
         raise DamagedFile(path_of_document, "it is of another volume")
     return dict(sorted({**document, "Mountpoint": path(store, name)}.items()))
@@ -146,7 +148,7 @@ def remove(store: Store, name: str, *, force: bool = False) -> None:
             return
         raise
     with exclusive(f"{store.containers}/.lock"):  # no container comes to be meanwhile
-        users = used_by(store, strictly=True).get(name)
+        users = users_by_volume(store, strictly=True).get(name)
         if users:
             raise Conflict(
                 f"remove {name}: volume is in use - [{', '.join(users)}]",
@@ -155,15 +157,15 @@ def remove(store: Store, name: str, *, force: bool = False) -> None:
         _remove(store, name)
 
 
-def remove_rubbish(store: Store) -> None:
+def remove_garbage(store: Store) -> None:
     """Remove directories that are not a volume: making or removing one was cut short."""
-    for name in rubbish(store):
+    for name in list_garbage(store):
         with exclusive(f"{store.volumes}/.lock"):
-            if _is_rubbish(store, name):
+            if _is_garbage(store, name):
                 remove_tree(store, f"{store.volumes}/{name}")
 
 
-def rubbish(store: Store) -> builtins.list[str]:
+def list_garbage(store: Store) -> builtins.list[str]:
     """The directories that are not a volume, or are just being made or removed."""
     try:
         names = os.listdir(store.volumes)
@@ -172,11 +174,11 @@ def rubbish(store: Store) -> builtins.list[str]:
     return [
         name
         for name in names
-        if name.startswith(_REMOVED) or (is_component(name) and _is_rubbish(store, name))
+        if name.startswith(_REMOVED) or (is_component(name) and _is_garbage(store, name))
     ]
 
 
-def _is_rubbish(store: Store, name: str) -> bool:
+def _is_garbage(store: Store, name: str) -> bool:
     """Whether this is of a volume that was not made to its end, or not removed."""
     if name.startswith(_REMOVED):
         return True
@@ -197,7 +199,7 @@ def _is_volume(store: Store, name: str) -> bool:
     if _names(path(store, name)):
         return True
     try:
-        return name in used_by(store, strictly=True)
+        return name in users_by_volume(store, strictly=True)
     except DamagedFile:  # nobody knows whether a container mounts it
         return all(map(_is_ours, _names(store.volume(name))))
 
@@ -216,7 +218,7 @@ def _is_ours(name: str) -> bool:
     )
 
 
-def take_back(store: Store, name: str, container_id: str) -> None:
+def undo_create(store: Store, name: str, container_id: str) -> None:
     """Remove a volume that was made for a container which never came to be.
 
     The caller holds the lock of the containers' directory. The name was noted before the volume was
@@ -224,7 +226,7 @@ def take_back(store: Store, name: str, container_id: str) -> None:
     container is somebody else's, and stays; so does one that a container mounts. Where nothing was
     made yet, nothing is: on a full disk not even the lock's file can be.
     """
-    if not _may_be_name(name) or used_by(store, strictly=True).get(name):
+    if not _may_be_name(name) or users_by_volume(store, strictly=True).get(name):
         return
     try:
         with open(_made_for(store, name), "rb") as file:
@@ -240,15 +242,15 @@ def _remove(store: Store, name: str) -> None:
         removed = f"{store.volumes}/{_REMOVED}{name}"
         remove_tree(store, removed)
         if os.path.lexists(store.volume(name)):
-            os.rename(store.volume(name), removed)  # from here on it is rubbish, not a volume
+            os.rename(store.volume(name), removed)  # from here on it is garbage, not a volume
         remove_tree(store, removed)
     emit(store, "volume", "destroy", name, driver="local")
 
 
-def used_by(store: Store, *, strictly: bool = False) -> dict[str, builtins.list[str]]:
+def users_by_volume(store: Store, *, strictly: bool = False) -> dict[str, builtins.list[str]]:
     """Volumes that containers mount, with the ids of these. strictly: as of `documents`."""
     users: dict[str, builtins.list[str]] = {}
-    for document in documents(store, strictly=strictly):
+    for document in list_documents(store, strictly=strictly):
         for point in document.get("Mounts") or ():
             if point["Type"] == "volume":
                 users.setdefault(point["Name"], []).append(document["Id"])
@@ -310,7 +312,7 @@ def populate(store: Store, name: str, source: str) -> None:
             _copy(source, copying)
             sync_file_system(copying)
             os.rename(copying, copied)
-        with opened_directory(copied) as ready, opened_directory(data) as there:
+        with open_directory(copied) as ready, open_directory(data) as there:
             for entry in os.listdir(ready):
                 if not _has(there, entry):
                     os.rename(entry, entry, src_dir_fd=ready, dst_dir_fd=there)
@@ -319,7 +321,7 @@ def populate(store: Store, name: str, source: str) -> None:
 
 
 def _copy(source: str, target: str) -> None:
-    with opened_directory(source) as from_fd, opened_directory(target) as to_fd:
+    with open_directory(source) as from_fd, open_directory(target) as to_fd:
         copy_tree(from_fd, to_fd)
 
 

@@ -23,16 +23,16 @@ import sys
 
 from minidock import jsontext
 from minidock.engine.container.mounts import (
-    fill_volumes,
+    bind_subpaths,
     make_bind_sources,
-    reach_subpaths,
-    show_volumes,
+    mount_volumes_privately,
+    populate_volumes,
 )
-from minidock.engine.container.quota import has_space, mount_space
+from minidock.engine.container.quota import has_quota, mount_quota_disk
 from minidock.engine.container.validation import in_container
 from minidock.engine.image.images import ImageStore
 from minidock.engine.store.journal import writer
-from minidock.engine.store.stories import open_for_append, telling
+from minidock.engine.store.stories import open_for_append, recording_story
 from minidock.errors import MinidockError, system_error
 from minidock.kernel.files import work_on_files
 from minidock.kernel.mount import (
@@ -101,11 +101,11 @@ class Inside:
         return told["value"]
 
 
-def telling_copy(container: Container) -> telling:
+def telling_copy(container: Container) -> recording_story:
     """What a command copies is one story, in however many children."""
     global _story
     _story = _story or f"cp {os.urandom(6).hex()}"
-    return telling(container.paths.copy_journal, _story)
+    return recording_story(container.paths.copy_journal, _story)
 
 
 def _work(
@@ -138,12 +138,12 @@ def _enter(container: Container, lowerdirs: list[str]) -> None:
     set_propagation("/", "rprivate")
     if not is_mount_point(root):
         make_bind_sources(container.document)
-        if has_space(container):
-            mount_space(container)
-        show_volumes(container.store, container.document)
-        reach_subpaths(container)
+        if has_quota(container):
+            mount_quota_disk(container)
+        mount_volumes_privately(container.store, container.document)
+        bind_subpaths(container)
         mount_overlay(lowerdirs, container.paths.upper, container.paths.work, root)
-        fill_volumes(container.store, container.document, root)
+        populate_volumes(container.store, container.document, root)
     points = [
         (_source(container, p), in_container(p["Destination"]), p["RW"])
         for p in container.document["Mounts"]

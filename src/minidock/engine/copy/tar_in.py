@@ -17,7 +17,7 @@ import errno
 import os
 import stat
 
-from minidock.engine.store.tree_walk import open_real
+from minidock.engine.store.tree_walk import open_realpath
 from minidock.errors import ArchiveError, Conflict
 from minidock.oci import tar_header as tar
 from minidock.oci.tar import TarReader
@@ -48,7 +48,7 @@ class Unpacker:
         if self._inside:
             self._top = os.open(self._directory, _DIRECTORY)
         else:
-            self._top = open_real(self._directory, _DIRECTORY)
+            self._top = open_realpath(self._directory, _DIRECTORY)
         self._open = (b"", os.dup(self._top))
         try:
             for entry in self._reader:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import stat
 
-from minidock.engine.store.tree_walk import open_file_below, open_real, walk_below
+from minidock.engine.store.tree_walk import open_file_below, open_realpath, walk_below
 from minidock.oci import tar_header as tar
 from minidock.oci import tar_writer
 
@@ -64,7 +64,7 @@ class Packer:
             os.close(around)
 
     def _open(self, path: str, flags: int) -> int:
-        return os.open(path, flags | os.O_CLOEXEC) if self._inside else open_real(path, flags)
+        return os.open(path, flags | os.O_CLOEXEC) if self._inside else open_realpath(path, flags)
 
     def _entry(
         self, held: int, name: bytes, status: os.stat_result, *, place: tuple[int, str]

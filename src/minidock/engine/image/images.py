@@ -127,7 +127,7 @@ class ImageStore:
                     self._store, catalogue
                 )  # before the first config: a missing images.json then means data loss
             moved: dict[str, str] = {}
-            with lock.unsettled():
+            with lock.transaction():
                 for chain_id in absent:
                     os.rename(staged[chain_id].path, self._store.layer(chain_id))
                 if absent:

@@ -16,7 +16,7 @@ import os
 
 from minidock import document, jsontext
 from minidock.document import Each
-from minidock.engine.store.store import is_made
+from minidock.engine.store.store import is_initialized
 from minidock.errors import DamagedFile, UsageError
 from minidock.oci import reference
 from minidock.oci.digest import PREFIX, is_digest, is_hex
@@ -41,7 +41,7 @@ def read(store: Store) -> dict[str, dict[str, Any]]:
     Raises DamagedFile, also if it is missing although image configs exist; StoreError for a
     directory that is not a minidock store.
     """
-    if not is_made(store):
+    if not is_initialized(store):
         return {"images": {}, "references": {}}
     try:
         catalogue: dict[str, dict[str, Any]] = document.read(store.images, _SHAPE)

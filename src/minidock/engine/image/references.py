@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minidock.engine.store.container_json import documents
+from minidock.engine.store.container_json import list_documents
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def users_of(store: Store) -> Users:
     def users(image_id: str) -> list[tuple[str, bool]]:
         return [
             (document["Id"], bool(document["State"]["Running"]))
-            for document in documents(store, strictly=True)
+            for document in list_documents(store, strictly=True)
             if document["Image"] == image_id
         ]
 

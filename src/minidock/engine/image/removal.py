@@ -156,7 +156,7 @@ class _Removal:
 
     def write(self, lock: ImagesLock) -> None:
         """Move layers out, delete configs, then write images.json: the removals free disk space."""
-        with lock.unsettled():
+        with lock.transaction():
             for chain_id in self._removed_layers:
                 bare = chain_id.removeprefix(PREFIX)
                 os.rename(self._store.layer(chain_id), f"{self._staging}/{bare}")

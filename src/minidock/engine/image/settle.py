@@ -1,7 +1,7 @@
 """Recover from an interrupted change of images: unreferenced layers, incomplete images.
 
 images.json, the records of the build cache and the layer directories cannot change atomically. A
-command that changes more than one of them does so in `with lock.unsettled()` (store/store.py). If
+command that changes more than one of them does so in `with lock.transaction()` (store/store.py). If
 it is killed there, the next holder of the images' lock recovers: it undoes an addition and
 completes a removal.
 """

@@ -1,15 +1,17 @@
-"""What minidock made on this machine and nothing needs any more: found, told, removed.
+"""`system check`: find, list and remove what a crash left behind.
 
-    leftover.py     one such thing: what it is, whose it was, how it goes
-    kernel_objects.py    mounts, links, cgroups, processes: the kernel is asked, not the store
-    firewall_rules.py     firewall rules and their chains
-    store_files.py     what is half made, half removed or half written in the store and in /run
-    lab.py       a lab's set-up that has lost its note
-    kept_resources.py      what is kept for the next container, which is no residue
-    check.py     twice over all of them, so that nothing on its way is taken for something left
+    leftover.py         class Leftover: one object, why it is left over, how to remove it
+    kernel_objects.py   mounts, links, cgroups and processes, as the kernel lists them
+    firewall_rules.py   firewall rules and their chains
+    store_files.py      incomplete directories and files of the store and of /run
+    orphan_layers.py    layers and configs that no image refers to
+    damaged.py          damaged documents, which are moved to damaged/
+    lab.py              disk and image of a lab set-up without fault.json
+    kept_resources.py   what a store keeps between containers: not leftovers
+    check.py            looks twice, so that work in progress is not mistaken for a leftover
 
-A container that a monitor owns needs all that is its. What a store keeps between containers (the
-bridge, its rules, the sealed interpreter, the parent of its cgroups) is `system down`'s to remove.
-Other stores' things are not looked at: which of theirs are needed, only they know. But a chain of
-rules whose bridge is not there is needed by none, and the default store lists it, whoever's it was.
+Nothing of a container that a monitor owns is a leftover. `system down` removes what a store keeps
+between containers: the bridge, its rules, the sealed interpreter, the cgroup parent. Objects of
+other stores are ignored, since only their own documents say which are in use; but the default store
+lists every chain of rules whose bridge does not exist.
 """

@@ -1,8 +1,8 @@
-"""The check: what is there and not needed, on two looks; and the repair that removes it.
+"""`system check` and `system check --repair`: list leftovers, and remove them.
 
-Containers come and go while we look. So a thing counts only if it is there both times, and if no
-process owned its container at any moment between: whoever starts, runs or removes one is its owner
-from before the first thing is made until after the last one is gone.
+Containers start and end during the check. So an object is a leftover only if two scans both find it
+and no process owned its container at either scan. A process that starts, runs or removes a
+container owns it from before the first object is created until after the last one is removed.
 """
 
 from __future__ import annotations
@@ -12,73 +12,75 @@ import time
 from minidock.engine.container.containers import Container
 from minidock.engine.container.repair import repair as repair_container
 from minidock.engine.leftovers import kernel_objects, orphan_layers, store_files
-from minidock.engine.leftovers.damaged import damaged
-from minidock.engine.leftovers.firewall_rules import rules
-from minidock.engine.leftovers.lab import lab
-from minidock.engine.leftovers.leftover import living
-from minidock.engine.store.container_json import documents
+from minidock.engine.leftovers.damaged import find_damaged
+from minidock.engine.leftovers.firewall_rules import find_rules
+from minidock.engine.leftovers.lab import find_lab_files
+from minidock.engine.leftovers.leftover import owners_by_container
+from minidock.engine.store.container_json import list_documents
 from minidock.errors import MinidockError, system_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from minidock.engine.leftovers.leftover import Thing
+    from minidock.engine.leftovers.leftover import Leftover
     from minidock.paths import Store
 
-_BETWEEN_SECONDS = 0.2
+_RESCAN_SECONDS = 0.2
 _ROUNDS = 3
-# In the order in which they can be removed: processes hold the rest.
-_KINDS: tuple[Callable[[Store], Iterator[Thing]], ...] = (
-    kernel_objects.monitors, kernel_objects.cgroups, kernel_objects.mounts, rules,
-    kernel_objects.links, store_files.addresses, lab, store_files.directories, store_files.files,
-    damaged, orphan_layers.orphans,
+# In the order of removal: processes first, since they hold the rest.
+_FINDERS: tuple[Callable[[Store], Iterator[Leftover]], ...] = (
+    kernel_objects.find_monitors, kernel_objects.find_cgroups, kernel_objects.find_mounts,
+    find_rules, kernel_objects.find_links, store_files.find_addresses, find_lab_files,
+    store_files.find_directories, store_files.find_files, find_damaged, orphan_layers.find_orphans,
 )  # fmt: skip
 
 
-def residue(store: Store) -> list[Thing]:
-    """What minidock made for this store and nothing needs any more, in the order of removal."""
-    owned = set(living(store))
-    first = {thing.identity for thing in _look(store) if thing.owner not in owned}
-    owned |= set(living(store))
+def find_leftovers(store: Store) -> list[Leftover]:
+    """List what minidock made for this store and nothing uses any more, in the order of removal."""
+    owned = set(owners_by_container(store))
+    first = {each.identity for each in _scan(store) if each.owner not in owned}
+    owned |= set(owners_by_container(store))
     if not first:
         return []
-    time.sleep(_BETWEEN_SECONDS)
-    second = _look(store)
-    owned |= set(living(store))
-    return [t for t in second if t.identity in first and t.owner not in owned]
+    time.sleep(_RESCAN_SECONDS)
+    second = _scan(store)
+    owned |= set(owners_by_container(store))
+    return [each for each in second if each.identity in first and each.owner not in owned]
 
 
-def repair(store: Store) -> list[tuple[Thing, MinidockError | None]]:
-    """Remove all of it; returns each thing, with what kept it from going.
+def repair(store: Store) -> list[tuple[Leftover, MinidockError | None]]:
+    """Remove all leftovers; returns each with the error that prevented its removal, or None.
 
-    With a damaged file set aside, what only that had named is left over too: hence the rounds.
+    Moving a damaged file to damaged/ makes what only that file referred to a leftover as well:
+    hence the rounds.
     """
-    done: list[tuple[Thing, MinidockError | None]] = []
-    found = residue(store)
-    _repair_containers(store, {thing.owner for thing in found})
+    done: list[tuple[Leftover, MinidockError | None]] = []
+    found = find_leftovers(store)
+    _repair_containers(store, {each.owner for each in found})
     for _ in range(_ROUNDS):
-        left = {thing.identity for thing in residue(store)}
-        done += [(thing, _removed(thing) if thing.identity in left else None) for thing in found]
-        met = {thing.identity for thing, _ in done}
-        found = [thing for thing in residue(store) if thing.identity not in met] if found else []
+        present = {each.identity for each in find_leftovers(store)}
+        done += [(each, _remove(each) if each.identity in present else None) for each in found]
+        seen = {each.identity for each, _ in done}
+        if found:
+            found = [each for each in find_leftovers(store) if each.identity not in seen]
     return done
 
 
 def _repair_containers(store: Store, owners: set[str]) -> None:
-    """Take down containers that lost their monitor, and write down that they have ended."""
-    for document in documents(store):
+    """Tear down containers that lost their monitor, and record that they have ended."""
+    for document in list_documents(store):
         if document["Id"] in owners:
             try:
                 repair_container(Container(store, document))
             except (MinidockError, OSError):
-                continue  # each thing of it is tried by itself next, and says what is wrong
+                continue  # each of its leftovers is removed on its own next, and reports its error
 
 
-def _removed(thing: Thing) -> MinidockError | None:
-    """Remove it; returns what kept it from going."""
+def _remove(leftover: Leftover) -> MinidockError | None:
+    """Remove a leftover; returns the error that prevented it, or None."""
     try:
-        thing.remove()
+        leftover.remove()
     except MinidockError as error:
         return error
     except OSError as error:
@@ -86,5 +88,5 @@ def _removed(thing: Thing) -> MinidockError | None:
     return None
 
 
-def _look(store: Store) -> list[Thing]:
-    return [thing for kind in _KINDS for thing in kind(store)]
+def _scan(store: Store) -> list[Leftover]:
+    return [leftover for find in _FINDERS for leftover in find(store)]

@@ -1,4 +1,4 @@
-"""What a store keeps in the kernel between two containers: needed by the next, and no residue.
+"""What a store keeps in the kernel between containers, for the next one: not leftovers.
 
 `system down` removes it (engine/lifecycle/down.py).
 """
@@ -22,11 +22,15 @@ if TYPE_CHECKING:
     from minidock.paths import Store
 
 
-def kept(store: Store) -> Iterator[tuple[str, str, str]]:
-    """Each thing's kind and name, and what it is kept for."""
+def list_kept_resources(store: Store) -> Iterator[tuple[str, str, str]]:
+    """List (kind, name, purpose) of each kept object."""
     for point in mount_points():
         if point.startswith(f"{store.sealed}/"):
-            yield "mount", point, "the interpreter, read-only: every container starts by it"
+            yield (
+                "mount",
+                point,
+                "the read-only clone of the interpreter, from which every container starts",
+            )
     with Netlink() as host:
         ours = [each for each in link.every(host) if bridge.is_owned_by(store, each)]
     for each in ours:

@@ -1,7 +1,7 @@
-"""What the kernel holds of a store: mounts, links, cgroups, processes.
+"""Find what the kernel still holds of a store: mounts, links, cgroups, processes.
 
-Nothing here believes the store's own notes of what there is: each list begins with the kernel's,
-and what bears the store's name in it is ours. The notes say only who still needs it.
+Each list comes from the kernel, not from the store's documents; an object belongs to the store if
+its name says so. The documents only tell which container still uses it.
 
 Sources: proc_pid_mountinfo(5), rtnetlink(7), cgroups(7), proc_pid_environ(5).
 """
@@ -9,10 +9,16 @@ Sources: proc_pid_mountinfo(5), rtnetlink(7), cgroups(7), proc_pid_environ(5).
 from __future__ import annotations
 
 import os
+import signal
 from functools import partial
 
 from minidock.engine.container.volume_mounts import users_of as volume_users
-from minidock.engine.leftovers.leftover import Thing, living, scripts, whose
+from minidock.engine.leftovers.leftover import (
+    Leftover,
+    describe_owner,
+    list_scripts,
+    owners_by_container,
+)
 from minidock.engine.network import bridge
 from minidock.engine.network.endpoint import veth_name
 from minidock.engine.network.network_json import list_names, read_all
@@ -38,48 +44,55 @@ if TYPE_CHECKING:
 _MONITOR = b"minidock.engine.monitor.main"
 
 
-def mounts(store: Store) -> Iterator[Thing]:
-    """What is mounted for a container, or for something that is being made."""
+def find_mounts(store: Store) -> Iterator[Leftover]:
+    """Find mounts of containers, and mounts in staging/ that no process works in."""
     yield from _volume_mounts(store)
-    known = scripts() if store.is_default else []  # a script says not of which store it is
+    known = list_scripts() if store.is_default else []  # a script's record does not name its store
     boxes = {f"{script.box}/": script.id for script in known if script.box.startswith("/")}
-    for point in reversed(mount_points()):  # the last one covers the others
+    for point in reversed(mount_points()):  # the last mount covers the others
         for box, script_id in boxes.items():
             if point.startswith(box):
-                yield Thing(
-                    "mount", point, owner=script_id, why=whose(store, script_id),
+                yield Leftover(
+                    "mount", point, owner=script_id, why=describe_owner(store, script_id),
                     remove=partial(unmount, point, MNT_DETACH),
                 )  # fmt: skip
-        for above, told in ((store.containers, True), (store.run, True), (store.staging, False)):
-            if not point.startswith(f"{above}/"):
-                continue
-            name = point[len(above) + 1 :].partition("/")[0]
-            if (told and not is_sha256(name)) or (not told and _is_locked(f"{above}/{name}")):
-                continue
-            yield Thing(
-                "mount", point, owner=name if told else "",
-                why=whose(store, name) if told else f"of {above}/{name}, which nobody works at",
+        for parent in (store.containers, store.run):
+            name = _child_of(parent, point)
+            if is_sha256(name):
+                yield Leftover(
+                    "mount", point, owner=name, why=describe_owner(store, name),
+                    remove=partial(unmount, point, MNT_DETACH),
+                )  # fmt: skip
+        entry = _child_of(store.staging, point)
+        if entry and not _is_locked(f"{store.staging}/{entry}"):
+            yield Leftover(
+                "mount", point, owner="", why=f"of {store.staging}/{entry}, which no process uses",
                 remove=partial(unmount, point, MNT_DETACH),
             )  # fmt: skip
 
 
-def _volume_mounts(store: Store) -> Iterator[Thing]:
-    """Volumes that are mounted for containers, the last of which has gone."""
+def _child_of(parent: str, path: str) -> str:
+    """The entry of a directory that a path lies in, or ""."""
+    return path[len(parent) + 1 :].partition("/")[0] if path.startswith(f"{parent}/") else ""
+
+
+def _volume_mounts(store: Store) -> Iterator[Leftover]:
+    """Find volumes that are still mounted although no container that uses them runs."""
     mounted = set(mount_points())
     for name, users in volume_users(store).items():
-        place = f"{store.volume(name)}/_data"
-        if place in mounted and not users & living(store).keys():
-            yield Thing(
-                "mount", place, owner="", why="a volume that no container which runs has",
-                remove=partial(_unmount_unused, store, name, place),
+        data = f"{store.volume(name)}/_data"
+        if data in mounted and not users & owners_by_container(store).keys():
+            yield Leftover(
+                "mount", data, owner="", why="a volume that no running container uses",
+                remove=partial(_unmount_unused, store, name, data),
             )  # fmt: skip
 
 
-def _unmount_unused(store: Store, name: str, place: str) -> None:
-    """Unmount a volume, unless a container has come to use it meanwhile."""
+def _unmount_unused(store: Store, name: str, data: str) -> None:
+    """Unmount a volume, unless a container uses it by now."""
     with exclusive(f"{store.volumes}/.lock"):
-        if not volume_users(store).get(name, set()) & living(store).keys():
-            unmount(place, MNT_DETACH)
+        if not volume_users(store).get(name, set()) & owners_by_container(store).keys():
+            unmount(data, MNT_DETACH)
 
 
 def _is_locked(directory: str) -> bool:
@@ -88,14 +101,14 @@ def _is_locked(directory: str) -> bool:
     return is_locked(directory)
 
 
-def links(store: Store) -> Iterator[Thing]:
-    """Bridges of networks that are no more, and cables that lead to no container."""
+def find_links(store: Store) -> Iterator[Leftover]:
+    """Find bridges without a network, and veth devices without a running container."""
     with Netlink() as host:
         found = link.every(host)
-    known, running = devices_of(store), living(store)
+    known, running = devices_of(store), owners_by_container(store)
     if known is None:
-        return  # which bridge is whose, a damaged file does not say
-    cables = {
+        return  # a damaged network file might name one of the bridges
+    owners = {
         lease["Cable"]: container_id
         for network in read_all(store)
         for container_id, lease in network["Leases"].items()
@@ -103,24 +116,24 @@ def links(store: Store) -> Iterator[Thing]:
     }
     ours = {each.index: each for each in found if bridge.is_owned_by(store, each)}
     for each in found:
-        if each.master in ours and each.kind == "veth" and is_cable(each.name):
-            owner = cables.get(each.name) or _owner_of_cable(each.name, running)
-            yield Thing(
+        if each.master in ours and each.kind == "veth" and is_veth_name(each.name):
+            owner = owners.get(each.name) or _owner_of_veth(each.name, running)
+            yield Leftover(
                 "link", each.name, owner=owner,
-                why=f"a cable {whose(store, owner)}" if owner else "a cable of no container",
+                why=f"veth {describe_owner(store, owner)}" if owner else "veth of no container",
                 remove=partial(_delete_link, each.name),
             )  # fmt: skip
-    for name in gone_bridges(store):
-        yield Thing(
+    for name in unused_bridges(store):
+        yield Leftover(
             "link", name, owner="", why="the bridge of a network that is gone",
             remove=partial(_delete_link, name),
         )  # fmt: skip
 
 
-def gone_bridges(store: Store) -> set[str]:
-    """The bridges of this store that no network has, and to which nothing leads but cables of
+def unused_bridges(store: Store) -> set[str]:
+    """The bridges of this store that no network names, and whose only ports are veth devices of
     containers that do not run."""
-    known, running = devices_of(store), living(store)
+    known, running = devices_of(store), owners_by_container(store)
     if known is None:
         return set()
     leases = [lease for network in read_all(store) for lease in network["Leases"].items()]
@@ -131,25 +144,25 @@ def gone_bridges(store: Store) -> set[str]:
         each.name
         for each in found
         if bridge.is_owned_by(store, each) and each.name not in known
-        and all(is_cable(port.name) and port.name not in used
-                and not _owner_of_cable(port.name, running)
+        and all(is_veth_name(port.name) and port.name not in used
+                and not _owner_of_veth(port.name, running)
                 for port in found if port.master == each.index)
     }  # fmt: skip
 
 
-def is_cable(name: str) -> bool:
-    """Whether a device has the name of a container's cable: veth, and eleven hex digits."""
+def is_veth_name(name: str) -> bool:
+    """Whether a device is named as a container's veth is: "veth" and eleven hex digits."""
     return len(name) == len(veth_name("")) + 11 and name[:4] == "veth" and is_hex(name[4:])
 
 
-def _owner_of_cable(name: str, running: dict[str, int]) -> str:
-    """The container that a cable is named for, where that runs: a script's has no lease."""
+def _owner_of_veth(name: str, running: dict[str, int]) -> str:
+    """The running container that a veth is named after: a script's container has no lease."""
     return next((each for each in running if name == veth_name(each)), "")
 
 
 def devices_of(store: Store) -> set[str] | None:
-    """The bridges that the store's networks have, or are just getting; None where a damaged file
-    keeps that to itself."""
+    """The bridges of the store's networks, also those not created yet; None if a network's file is
+    damaged."""
     networks = read_all(store)
     if len(networks) < len(list_names(store)):
         return None
@@ -160,65 +173,66 @@ def devices_of(store: Store) -> set[str] | None:
 
 
 def _delete_link(name: str) -> None:
-    """Take away a device that no container needs any more."""
+    """Delete a device that no container uses any more."""
     with Netlink() as host:
         link.delete(host, name)
 
 
-def cgroups(store: Store) -> Iterator[Thing]:
-    """The cgroups of containers, wherever they were made, and the processes that live in them."""
-    for parent, name in _places(store):
+def find_cgroups(store: Store) -> Iterator[Leftover]:
+    """Find the cgroups of containers, below any cgroup parent, and the processes in them."""
+    for parent, name in _container_cgroups(store):
         group = open_cgroup(parent, name)
         if not group.exists():
             continue
         for pid in group.pids():
-            yield Thing(
-                "process", f"{pid} {_comm(pid)}", owner=name, why=whose(store, name),
+            yield Leftover(
+                "process", f"{pid} {_comm(pid)}", owner=name, why=describe_owner(store, name),
                 remove=group.kill_all,
             )  # fmt: skip
-        yield Thing(
-            "cgroup", f"/{group.path}", owner=name, why=whose(store, name),
+        yield Leftover(
+            "cgroup", f"/{group.path}", owner=name, why=describe_owner(store, name),
             remove=partial(destroy_cgroup, group),
         )  # fmt: skip
 
 
-def _places(store: Store) -> list[tuple[str, str]]:
-    """Parent and name of each container's cgroup: below the store's own, or where /run says."""
+def _container_cgroups(store: Store) -> list[tuple[str, str]]:
+    """List (parent, name) of container cgroups: below the store's parent, and in state.json."""
     found = set()
     parent = home_of(store.cgroup_parent)
-    for directory in open_cgroup(parent, MONITORS).directories():
-        above = os.path.dirname(directory)
-        if os.path.isdir(above):
-            entries = [entry.name for entry in os.scandir(above) if entry.is_dir()]
+    for monitors in open_cgroup(parent, MONITORS).directories():
+        directory = os.path.dirname(monitors)
+        if os.path.isdir(directory):
+            entries = [entry.name for entry in os.scandir(directory) if entry.is_dir()]
             found |= {(parent, name) for name in entries if is_sha256(name)}
     for name in os.listdir(store.run) if os.path.isdir(store.run) else ():
         try:
-            kept = state.load(store.run, name).content["cgroup"]
+            cgroup = state.load(store.run, name).content["cgroup"]
         except (NotFound, DamagedFile):
             continue
-        found.add((kept[0].strip("/"), kept[1]))
+        found.add((cgroup[0].strip("/"), cgroup[1]))
     return sorted(found)
 
 
-def monitors(store: Store) -> Iterator[Thing]:
-    """Monitors without a container, whose command is gone: nobody will tell them to launch one."""
-    owners = set(living(store).values())
+def find_monitors(store: Store) -> Iterator[Leftover]:
+    """Find monitors that own no container and whose command has ended before it sent the launch."""
+    owners = set(owners_by_container(store).values())
     for entry in os.listdir("/proc"):
         if not is_decimal(entry) or int(entry) in owners:
             continue
         if _MONITOR not in _file(f"/proc/{entry}/cmdline") or _root_of(entry) != store.root:
             continue
-        if _has_lost_its_command(entry):
-            yield Thing(
+        if _command_has_ended(entry):
+            yield Leftover(
                 "process", f"{entry} monitor", owner="", why="it has no container and no command",
                 remove=partial(_kill, int(entry)),
             )  # fmt: skip
 
 
-def _has_lost_its_command(pid: str) -> bool:
-    """Whether the command that bore a monitor has ended: the monitor's environment names it."""
-    noted = _variable(pid, b"MINIDOCK_COMMAND_PROCESS").split()
-    return len(noted) == 2 and not state.is_alive(int(noted[0]), int(noted[1]))
+def _command_has_ended(pid: str) -> bool:
+    """Whether the command that started a monitor has ended: pid and start time are in its
+    environment."""
+    numbers = _variable(pid, b"MINIDOCK_COMMAND_PROCESS").split()
+    return len(numbers) == 2 and not state.is_alive(int(numbers[0]), int(numbers[1]))
 
 
 def _root_of(pid: str) -> str:
@@ -235,7 +249,7 @@ def _variable(pid: str, name: bytes) -> str:
 
 def _kill(pid: int) -> None:
     try:
-        os.kill(pid, 9)
+        os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         return
 
@@ -245,7 +259,7 @@ def _comm(pid: int) -> str:
 
 
 def _file(path: str) -> bytes:
-    """A file of /proc; empty where its process has ended."""
+    """Read a file of /proc; empty if its process has ended."""
     try:
         with open(path, "rb") as file:
             return file.read()

@@ -1,12 +1,12 @@
-"""A lab's set-up whose note is gone: its disk, which is a mount, and its image's directory.
-
-The note is written before anything is made, and goes last (teach/lab/fault/session.py). So without
-one nothing of a set-up is needed, but for what a container still has mounted.
+"""Find what is left of a lab set-up (`lab fault`) without a fault.json: its disk and its image.
 
     lab/fault.json    the note        lab/image   the image's files        lab/disk   a mount
 
-Whoever makes or removes one of these holds the lock of lab/ (`locked`), and reads the note under
-it. Nothing else in there is a set-up's, and nothing else is removed.
+The note is written before anything is created and removed last (teach/lab/fault/session.py). So
+without a note the rest is unused, unless a container still has it mounted.
+
+A process that creates or removes one of these holds the lock of lab/ (`lab_lock`), and reads the
+note under it. Nothing else in lab/ is removed.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from contextlib import contextmanager, suppress
 from functools import partial
 
 from minidock.document import Each
-from minidock.engine.leftovers.leftover import Thing
-from minidock.engine.store.container_json import documents
+from minidock.engine.leftovers.leftover import Leftover
+from minidock.engine.store.container_json import list_documents
 from minidock.engine.store.tree_removal import remove_tree
 from minidock.errors import DamagedFile
 from minidock.kernel.flock import lock_or_close
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from minidock.paths import Store
 
 NOTE_SHAPE = {"id?": str, "seed": str, "kept": Each(str), "hints": int}
-_WHY = "of a lab's set-up, whose note is gone"
+_WHY = "of a lab set-up that has no fault.json"
 
 
 @contextmanager
-def locked(store: Store) -> Iterator[None]:
-    """Hold the lock of lab/, which is made for the block, and removed after it where it is empty.
+def lab_lock(store: Store) -> Iterator[None]:
+    """Hold the lock of lab/ during the block; create lab/ before it, and remove it after if empty.
 
     Raises LockTimeout.
     """
@@ -43,7 +43,7 @@ def locked(store: Store) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(OSError):  # it is not empty
+        with suppress(OSError):  # not empty
             os.rmdir(store.lab)
         os.close(fd)
 
@@ -51,7 +51,7 @@ def locked(store: Store) -> Iterator[None]:
 def _lock_directory(store: Store) -> int:
     while True:
         os.makedirs(store.lab, mode=0o700, exist_ok=True)
-        with suppress(FileNotFoundError):  # removed by its last holder: make another
+        with suppress(FileNotFoundError):  # removed by its last holder: create it again
             fd = os.open(store.lab, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             lock_or_close(fd, store.lab)
             if _is_same(fd, store.lab):
@@ -60,46 +60,46 @@ def _lock_directory(store: Store) -> int:
 
 
 def _is_same(fd: int, path: str) -> bool:
-    """Whether a path still names the directory that is open."""
+    """Whether a path still names the open directory."""
     try:
         return os.path.samestat(os.fstat(fd), os.stat(path))
     except FileNotFoundError:
         return False
 
 
-def lab(store: Store) -> Iterator[Thing]:
-    """The disk of a set-up that is no more, and its directories."""
+def find_lab_files(store: Store) -> Iterator[Leftover]:
+    """Find the disk and the image directory of a set-up that has no note."""
     parts = f"{store.lab}/disk", f"{store.lab}/image"
     if os.path.lexists(store.lab_note) or not any(map(os.path.lexists, parts)):
         return
-    if _are_mounted_somewhere(store, parts):
+    if _is_any_mounted(store, parts):
         return
     for path in filter(os.path.lexists, parts):
         if is_mount_point(path):
             unmounted = partial(_unmount, store, path)
-            yield Thing("mount", path, owner="", why=_WHY, remove=unmounted)
-        yield Thing("directory", path, owner="", why=_WHY, remove=partial(_remove, store, path))
+            yield Leftover("mount", path, owner="", why=_WHY, remove=unmounted)
+        yield Leftover("directory", path, owner="", why=_WHY, remove=partial(_remove, store, path))
 
 
-def _are_mounted_somewhere(store: Store, paths: tuple[str, ...]) -> bool:
-    """Whether a container has one of them, or something in it, for a source of a mount."""
+def _is_any_mounted(store: Store, paths: tuple[str, ...]) -> bool:
+    """Whether a container mounts one of these paths, or a path below."""
     try:
-        everyone = documents(store, strictly=True)
+        containers = list_documents(store, strictly=True)
     except DamagedFile:
-        return True  # nobody knows
-    sources = [point.get("Source", "") for each in everyone for point in each["Mounts"]]
+        return True  # the damaged document might mount one
+    sources = [point.get("Source", "") for each in containers for point in each["Mounts"]]
     return any(f"{source}/".startswith(f"{path}/") for source in sources for path in paths)
 
 
 def _unmount(store: Store, path: str) -> None:
-    """Unmount the disk of a set-up whose note is gone."""
-    with locked(store):
+    """Unmount the disk of a lab set-up that has no note."""
+    with lab_lock(store):
         if not os.path.lexists(store.lab_note) and is_mount_point(path):
             unmount(path, MNT_DETACH)
 
 
 def _remove(store: Store, path: str) -> None:
-    """Remove a directory of a set-up whose note is gone."""
-    with locked(store):
-        if not os.path.lexists(store.lab_note):  # it may be another set-up's by now
+    """Remove a directory of a lab set-up that has no note."""
+    with lab_lock(store):
+        if not os.path.lexists(store.lab_note):  # a new set-up may use it by now
             remove_tree(store, path)

@@ -1,4 +1,4 @@
-"""One thing that minidock made, and whom it belongs to."""
+"""An object that minidock made and nothing uses any more, and the container it was made for."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 from minidock import document
 from minidock.engine.store import container_json
-from minidock.engine.store.container_json import ids
+from minidock.engine.store.container_json import list_ids
 from minidock.engine.store.locks import owner_of
 from minidock.errors import DamagedFile
 from minidock.numerals import is_decimal
@@ -23,13 +23,12 @@ UNKNOWN = -1
 _SCRIPT = "minidock-script-"
 
 
-class Thing:
-    """Something on this machine.
+class Leftover:
+    """An object of the kernel or of the store that nothing uses.
 
-    kind: "mount", "link", "rule", "cgroup", "process", "address", "directory" or "file".
-    name: as the kernel, or a program that asks it, calls it. owner: the id of the container that it
-    was made for, "" where it was made for none. why: whose it was, for a person. remove: takes it
-    away, and does nothing where it is gone.
+    kind: "mount", "link", "rule", "cgroup", "process", "address", "directory", "file", "layer" or
+    "damaged". name: as the kernel, or the tool that lists it, writes it. owner: the id of the
+    container it was made for, or "". why: the reason that the user reads. remove: idempotent.
     """
 
     def __init__(
@@ -46,31 +45,33 @@ class Thing:
         return self.kind, self.name
 
 
-def living(store: Store) -> dict[str, int]:
-    """The containers that a process owns just now: id -> its pid. It starts, runs or removes it;
-    or it is a script, which is its container's monitor."""
-    owners = {each: _owner(store.container(each)) for each in ids(store)}
-    owners |= {each.id: each.pid for each in scripts() if each.lives}
+def owners_by_container(store: Store) -> dict[str, int]:
+    """Map the id of each container that a process owns now to that process's pid.
+
+    The owner starts, runs or removes the container; a script (`minidock script`) owns its own.
+    """
+    owners = {each: _owner(store.container(each)) for each in list_ids(store)}
+    owners |= {each.id: each.pid for each in list_scripts() if each.is_alive}
     return {container_id: pid for container_id, pid in owners.items() if pid}
 
 
 class Script:
     """The owner record of a script that `minidock script` wrote (teach/script/frame.sh).
 
-    record: its path. id: of the container that it makes. pid: of the script. box: the directory of
-    its files. lives: whether the process is there that began with that pid, then.
+    record: its path. id: of the container that it creates. pid: of the script. box: its directory.
+    is_alive: whether the process with that pid and start time still runs.
     """
 
-    def __init__(self, record: str, pid: int, began: int, box: str) -> None:
+    def __init__(self, record: str, pid: int, start_time: int, box: str) -> None:
         self.record = record
         self.id = record.rpartition("-")[2]
         self.pid = pid
         self.box = box
-        self.lives = is_alive(pid, began)
+        self.is_alive = is_alive(pid, start_time)
 
 
-def scripts() -> list[Script]:
-    """The scripts of all stores that run, or were killed and have not been cleaned up after."""
+def list_scripts() -> list[Script]:
+    """List the scripts of all stores that run, or were killed before they cleaned up."""
     found = []
     for name in os.listdir("/run"):
         if not name.startswith(_SCRIPT) or not is_sha256(name.removeprefix(_SCRIPT)):
@@ -87,8 +88,8 @@ def scripts() -> list[Script]:
 
 
 def _owner(paths: ContainerPaths) -> int:
-    """The process that owns a container; UNKNOWN where its lock is damaged, and nobody can tell."""
-    if not os.path.lexists(paths.monitor_lock) and container_json.is_half_made(paths):
+    """The pid of the process that owns a container, 0 for none, UNKNOWN if its lock is damaged."""
+    if not os.path.lexists(paths.monitor_lock) and container_json.is_incomplete(paths):
         return 0
     try:
         return owner_of(paths.monitor_lock)
@@ -96,13 +97,13 @@ def _owner(paths: ContainerPaths) -> int:
         return UNKNOWN
 
 
-def whose(store: Store, container_id: str) -> str:
-    """A container in words, for who reads of something that was made for it."""
+def describe_owner(store: Store, container_id: str) -> str:
+    """Say for the user which container an object was made for, and why it does not run."""
     try:
         found = container_json.read(store, container_id)
     except DamagedFile:
         return f"of container {container_id[:12]}, whose document is damaged"
-    if found is None and any(script.id == container_id for script in scripts()):
+    if found is None and any(script.id == container_id for script in list_scripts()):
         return f"of container {container_id[:12]}, whose script was killed"
     if found is None:
         return f"of container {container_id[:12]}, which is gone"

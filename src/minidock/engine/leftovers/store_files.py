@@ -1,8 +1,8 @@
-"""What is in the store and in /run, and belongs to nothing: half made, half removed, half written.
+"""Find incomplete directories and files in the store and in /run.
 
-A command that makes or removes something holds a lock meanwhile (engine/store/locks.py,
-engine/store/store.py); so under that lock, or with a lock of its own that nobody holds, what is not
-whole was left.
+A command that creates or removes one holds a lock meanwhile (engine/store/locks.py,
+engine/store/store.py). So an incomplete directory is a leftover if it is seen under that lock, or
+if its own lock is free.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from functools import partial
 
 from minidock.document import writer_of
 from minidock.engine.container import volumes
-from minidock.engine.container.lookup import list_containers as every_container
-from minidock.engine.container.name_links import every_name, holder_of
+from minidock.engine.container.lookup import list_containers
+from minidock.engine.container.name_links import holder_of, list_names
 from minidock.engine.container.repair import sweep
-from minidock.engine.container.volume_mounts import let_go
+from minidock.engine.container.volume_mounts import release_volumes
 from minidock.engine.container.volume_mounts import users_of as volume_users
 from minidock.engine.image.lock import ImagesLock
-from minidock.engine.leftovers.leftover import Thing, scripts, whose
+from minidock.engine.leftovers.leftover import Leftover, describe_owner, list_scripts
 from minidock.engine.network import networks
 from minidock.engine.network.network_json import LockedNetworks
-from minidock.engine.network.network_json import read_all as every_network
+from minidock.engine.network.network_json import read_all as list_networks
 from minidock.engine.store import container_json
-from minidock.engine.store.container_json import ids
+from minidock.engine.store.container_json import list_ids
 from minidock.engine.store.locks import exclusive, is_held
 from minidock.engine.store.tree_removal import remove_tree
 from minidock.paths import is_component, is_sha256
@@ -35,34 +35,34 @@ if TYPE_CHECKING:
     from minidock.paths import Store
 
 
-def directories(store: Store) -> Iterator[Thing]:
-    """Of runs in /run, of containers and volumes that are not whole, and of work cut short."""
+def find_directories(store: Store) -> Iterator[Leftover]:
+    """Find containers' directories in /run, incomplete containers and volumes, abandoned work."""
     for name in filter(is_sha256, _entries(store.run)):
         path = f"{store.run}/{name}"
-        yield Thing(
-            "directory", path, owner=name, why=whose(store, name),
+        yield Leftover(
+            "directory", path, owner=name, why=describe_owner(store, name),
             remove=partial(remove_tree, store, path),
         )  # fmt: skip
     for kind, home, names in (
-        ("container", store.containers, _half_made(store)),
-        ("volume", store.volumes, volumes.rubbish(store)),
+        ("container", store.containers, _incomplete_containers(store)),
+        ("volume", store.volumes, volumes.list_garbage(store)),
     ):
         for name in names:
-            yield Thing(
+            yield Leftover(
                 "directory", f"{home}/{name}", owner=name if kind == "container" else "",
-                why=f"a {kind} that was not made to its end, or not removed",
+                why=f"a {kind} that was half created or half removed",
                 remove=partial(sweep, store),
             )  # fmt: skip
     for name in _entries(store.staging):
         if not is_locked(f"{store.staging}/{name}"):
-            yield Thing(
+            yield Leftover(
                 "directory", f"{store.staging}/{name}", owner="", why="work that was cut short",
                 remove=partial(_sweep_store, store),
             )  # fmt: skip
 
 
 def is_locked(path: str) -> bool:
-    """Whether somebody is at work in a directory of staging/, or it is gone."""
+    """Whether a process works in a directory of staging/; also true if it is gone."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -70,20 +70,31 @@ def is_locked(path: str) -> bool:
     return is_held(descriptor)
 
 
-def files(store: Store) -> Iterator[Thing]:
-    """Files whose writer was killed before it could rename them, names of no container, and notes
-    of who uses what that does not run."""
+def find_files(store: Store) -> Iterator[Leftover]:
+    """Find files of killed writers, names of no container, and records of stopped containers."""
+    yield from _usage_records(store)
+    yield from _temporary_files(store)
+    yield from _stale_names(store)
+
+
+def _usage_records(store: Store) -> Iterator[Leftover]:
+    """Find records of containers that use a volume, and of scripts."""
     for name, users in volume_users(store).items():
         for user in users:
-            yield Thing(
-                "file", f"{store.run}/volumes/{name}/{user}", owner=user, why=whose(store, user),
-                remove=partial(let_go, store, user),
+            path = f"{store.run}/volumes/{name}/{user}"
+            yield Leftover(
+                "file", path, owner=user, why=describe_owner(store, user),
+                remove=partial(release_volumes, store, user),
             )  # fmt: skip
-    for script in scripts() if store.is_default else ():
-        yield Thing(
-            "file", script.record, owner=script.id, why=whose(store, script.id),
-            remove=partial(_drop, script.record),
+    for script in list_scripts() if store.is_default else ():
+        yield Leftover(
+            "file", script.record, owner=script.id, why=describe_owner(store, script.id),
+            remove=partial(_unlink, script.record),
         )  # fmt: skip
+
+
+def _temporary_files(store: Store) -> Iterator[Leftover]:
+    """Find files whose writer was killed before it renamed them."""
     homes = (store.containers, store.volumes)
     for directory in (
         store.root, store.blobs, store.build_steps, store.lab,
@@ -92,65 +103,72 @@ def files(store: Store) -> Iterator[Thing]:
     ):  # fmt: skip
         for name in _entries(directory):
             writer = writer_of(name)
-            if writer and not os.path.exists(f"/proc/{writer}"):  # a thread's number, too
-                yield _unfinished(f"{directory}/{name}")
+            if writer and not os.path.exists(f"/proc/{writer}"):  # thread ids have an entry, too
+                yield _temporary_file(f"{directory}/{name}")
     if os.path.isdir(store.networks):
         with LockedNetworks(store):
-            left = [name for name in _entries(store.networks) if name.endswith(".new")]
-        yield from (_unfinished(f"{store.networks}/{name}") for name in left)
-    if os.path.isdir(store.containers):
-        with exclusive(f"{store.containers}/.lock"):
-            holders = {name: holder_of(store, name) for name in every_name(store)}
-            names = [n for n, holder in holders.items() if holder and not _is_there(store, holder)]
-        for name in names:
-            yield Thing(
-                "file", store.name(name), owner="", why="the name of no container",
-                remove=partial(every_container, store),
-            )  # fmt: skip
+            names = [name for name in _entries(store.networks) if name.endswith(".new")]
+        yield from (_temporary_file(f"{store.networks}/{name}") for name in names)
 
 
-def addresses(store: Store) -> Iterator[Thing]:
-    """Addresses that are kept for a container."""
-    for network in every_network(store):
+def _stale_names(store: Store) -> Iterator[Leftover]:
+    """Find name links that point to no container; listing the containers removes them."""
+    if not os.path.isdir(store.containers):
+        return
+    with exclusive(f"{store.containers}/.lock"):
+        holders = {name: holder_of(store, name) for name in list_names(store)}
+        names = [n for n, holder in holders.items() if holder and not _exists(store, holder)]
+    for name in names:
+        yield Leftover(
+            "file", store.name(name), owner="", why="the name of no container",
+            remove=partial(list_containers, store),
+        )  # fmt: skip
+
+
+def find_addresses(store: Store) -> Iterator[Leftover]:
+    """Find addresses that are leased to a container."""
+    for network in list_networks(store):
         for container_id, lease in network["Leases"].items():
-            yield Thing(
+            yield Leftover(
                 "address", f"{lease['Address']} of network {network['Name']}", owner=container_id,
-                why=whose(store, container_id),
+                why=describe_owner(store, container_id),
                 remove=partial(networks.disconnect, store, container_id),
             )  # fmt: skip
 
 
-def _unfinished(path: str) -> Thing:
-    return Thing("file", path, owner="", why="its writer was killed", remove=partial(_drop, path))
+def _temporary_file(path: str) -> Leftover:
+    return Leftover(
+        "file", path, owner="", why="its writer was killed", remove=partial(_unlink, path)
+    )
 
 
-def _drop(path: str) -> None:
+def _unlink(path: str) -> None:
     try:
         os.unlink(path)
     except FileNotFoundError:
         return
 
 
-def _is_there(store: Store, container_id: str) -> bool:
-    return not container_json.is_half_made(store.container(container_id))
+def _exists(store: Store, container_id: str) -> bool:
+    return not container_json.is_incomplete(store.container(container_id))
 
 
 def _sweep_store(store: Store) -> None:
     with ImagesLock(store):
-        pass  # it sweeps
+        pass  # taking the lock sweeps
 
 
 def _entries(directory: str) -> list[str]:
-    """What minidock may have made in a directory, but for locks; nothing where it is gone."""
+    """List the entries of a directory without lock files; empty if it is gone."""
     try:
         return sorted(name for name in os.listdir(directory) if is_component(name))
     except (FileNotFoundError, NotADirectoryError):
         return []
 
 
-def _half_made(store: Store) -> list[str]:
-    """The containers that were not made to their end, and are not being made just now."""
+def _incomplete_containers(store: Store) -> list[str]:
+    """List the containers that are half created or half removed while no command works on them."""
     if not os.path.isdir(store.containers):
         return []
     with exclusive(f"{store.containers}/.lock"):
-        return [each for each in ids(store) if container_json.is_rubbish(store, each)]
+        return [each for each in list_ids(store) if container_json.is_garbage(store, each)]

@@ -19,7 +19,7 @@ import time
 
 from minidock.engine.container.containers import Container
 from minidock.engine.container.lookup import list_containers
-from minidock.engine.container.restart import is_stopped_by_hand, wants_start
+from minidock.engine.container.restart import is_manually_stopped, should_start_at_boot
 from minidock.engine.lifecycle.start import PendingStart
 from minidock.engine.lifecycle.stop import begin_stop, finish_stop, seconds_to_stop
 from minidock.errors import Conflict, MinidockError, NotFound, as_ours
@@ -66,8 +66,8 @@ def start_all(store: Store) -> Iterator[Report]:
 def _is_due(container: Container) -> bool:
     if container.running or container.monitor_pid:
         return False
-    by_hand = is_stopped_by_hand(container.paths)
-    return wants_start(container.document, stopped_by_hand=by_hand)
+    by_hand = is_manually_stopped(container.paths)
+    return should_start_at_boot(container.document, manually_stopped=by_hand)
 
 
 def _ready(waiting: list[Container], under_way: list[Container]) -> list[Container]:

@@ -9,7 +9,11 @@ Source: Docker Engine API 1.45 NetworkConnect; what dockerd 26.1 answers.
 from __future__ import annotations
 
 from minidock.engine.container.containers import Container, restarting_error
-from minidock.engine.container.endpoints import asked_for, require_absent, require_present
+from minidock.engine.container.endpoints import (
+    requested_endpoint,
+    require_connected,
+    require_not_connected,
+)
 from minidock.engine.container.lookup import wait_until_settled
 from minidock.engine.monitor import protocol
 from minidock.engine.monitor.connection import connect_when_ready
@@ -44,8 +48,8 @@ def connect(store: Store, network: str, reference: str, asked: dict[str, Any]) -
         return
     with container.editing():
         container.reload()
-        require_absent(container, name)
-        container.document["NetworkSettings"]["Networks"][name] = asked_for(asked)
+        require_not_connected(container, name)
+        container.document["NetworkSettings"]["Networks"][name] = requested_endpoint(asked)
         container.save()
 
 
@@ -62,14 +66,14 @@ def disconnect(store: Store, network: str, reference: str) -> None:
             f"container cannot be disconnected from {name} network or connected to {name} network",
             hint="create another container with another --network",
         )
-    require_present(container, name)
+    require_connected(container, name)
     if container.running:
         _request_change(container, {"network": name, "asked": None})
         emit(store, "network", "disconnect", found["Id"], **_event_attributes(container, name))
         return
     with container.editing():
         container.reload()
-        require_present(container, name)
+        require_connected(container, name)
         del container.document["NetworkSettings"]["Networks"][name]
         container.save()
 
@@ -108,7 +112,7 @@ def _check_mode(container: Container, network: str) -> None:
 
 def _request_change(container: Container, change: dict[str, Any]) -> None:
     if change["asked"] is not None:
-        require_absent(container, change["network"])
+        require_not_connected(container, change["network"])
     if container.restarting:
         raise restarting_error(container)
     socket = connect_when_ready(container)

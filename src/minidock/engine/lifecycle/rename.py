@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from minidock.engine.container.endpoints import has_names, names_on
+from minidock.engine.container.endpoints import dns_names, has_dns_names
 from minidock.engine.container.events import emit_container
 from minidock.engine.container.lookup import find
 from minidock.engine.container.name_links import claim_name
@@ -37,11 +37,11 @@ def rename(store: Store, reference: str, new_name: str) -> None:
         container.document["Name"] = "/" + new_name
         for network, endpoint in container.document["NetworkSettings"]["Networks"].items():
             if endpoint.get("DNSNames"):
-                endpoint["DNSNames"] = names_on(container.document, network)
+                endpoint["DNSNames"] = dns_names(container.document, network)
         container.save()
-        if has_names(container.document):
+        if has_dns_names(container.document):
             networks.set_dns_names(
-                store, container.id, lambda network: names_on(container.document, network) or []
+                store, container.id, lambda network: dns_names(container.document, network) or []
             )
         os.unlink(store.name(old_name))
     emit_container(container, "rename", oldName=f"/{old_name}")

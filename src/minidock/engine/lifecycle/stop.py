@@ -14,7 +14,7 @@ from minidock.engine.container.containers import Container
 from minidock.engine.container.events import emit_container
 from minidock.engine.container.lookup import find, wait_until_settled
 from minidock.engine.container.repair import repair
-from minidock.engine.container.restart import cancels, note_stopped_by_hand
+from minidock.engine.container.restart import cancels_restart, mark_manually_stopped
 from minidock.engine.lifecycle.pause import ensure_unpaused
 from minidock.engine.monitor import protocol
 from minidock.engine.monitor.connection import cancel_restart, connect_when_ready
@@ -44,7 +44,7 @@ def stop(
     container = wait_until_settled(store, reference)
     if not container.running:
         return
-    note_stopped_by_hand(container)
+    mark_manually_stopped(container)
     begin_stop(container, signal=signal)
     finish_stop(container, seconds_to_stop(container, timeout_seconds))
     emit_container(container, "stop")
@@ -93,13 +93,13 @@ def kill(store: Store, reference: str, *, signal: str = "SIGKILL") -> None:
     container = wait_until_settled(store, reference)
     if not container.running:
         raise Conflict(f"container {container.id} is not running")
-    note_stopped_by_hand(container)
+    mark_manually_stopped(container)
     kill_container(container, number)
 
 
 def kill_container(container: Container, number: int) -> None:
     """Send a signal; after SIGKILL, wait until the container has ended."""
-    ends = cancels(container.config, number)
+    ends = cancels_restart(container.config, number)
     if ends:
         cancel_restart(container)
     if number == SIGKILL:

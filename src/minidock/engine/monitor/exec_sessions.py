@@ -12,7 +12,7 @@ from minidock.engine.monitor.entering import PendingExec
 from minidock.engine.monitor.exec_process import enter
 from minidock.engine.monitor.poll_loop import Loop
 from minidock.engine.monitor.session import Pipes, Session
-from minidock.engine.store.stories import telling
+from minidock.engine.store.stories import recording_story
 from minidock.errors import MinidockError
 
 TYPE_CHECKING = False
@@ -39,7 +39,7 @@ class ExecSessions:
         if not request.get("Tty"):
             pipes = Pipes(stdin=bool(streams and streams.get("stdin")))
         try:
-            with telling(self._container.paths.exec_journal, f"exec {events.id[:12]}"):
+            with recording_story(self._container.paths.exec_journal, f"exec {events.id[:12]}"):
                 entering = enter(self._container, request, pipes.theirs if pipes else None,
                                  size=content.get("size"))  # fmt: skip
         except MinidockError as error:

@@ -25,7 +25,7 @@ from minidock.engine.monitor.exec_sessions import ExecEvents
 from minidock.engine.monitor.poll_loop import Loop
 from minidock.engine.monitor.session import Pipes, Session
 from minidock.engine.monitor.timer import Timer
-from minidock.engine.store.stories import telling
+from minidock.engine.store.stories import recording_story
 from minidock.engine.store.timestamps import timestamp
 from minidock.errors import MinidockError, NotFound
 from minidock.kernel.process import send_signal
@@ -222,8 +222,8 @@ class _Check:
             "Start": self._start, "End": self._end, "ExitCode": self.exit_code, "Output": output,
         }  # fmt: skip
 
-    def _telling(self) -> telling:
-        return telling(self._container.paths.health_journal, f"health {self._start}")
+    def _telling(self) -> recording_story:
+        return recording_story(self._container.paths.health_journal, f"health {self._start}")
 
     def abandon(self) -> None:
         """Drop the check, since its container has ended; on_end is not called."""

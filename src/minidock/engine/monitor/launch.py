@@ -1,7 +1,7 @@
 """Launch: start a stopped container. Project this module in a lecture.
 
 It runs in the container's monitor, which holds the results until the run ends. If a step fails,
-`take_down` releases what the steps before it created; the same function ends each normal run, and
+`tear_down` releases what the steps before it created; the same function ends each normal run, and
 repairs after a crash.
 """
 
@@ -13,14 +13,14 @@ from minidock import jsontext
 from minidock.engine.container.bundle import write_bundle
 from minidock.engine.container.containers import Container
 from minidock.engine.container.mounts import (
-    fill_volumes,
-    hold_volumes,
+    bind_subpaths,
     make_bind_sources,
-    reach_subpaths,
+    mount_volumes,
+    populate_volumes,
 )
 from minidock.engine.container.network_files import write_network_files
 from minidock.engine.container.overlay_directories import layers_of
-from minidock.engine.container.teardown import take_down
+from minidock.engine.container.teardown import tear_down
 from minidock.engine.monitor.joined_namespaces import JoinTargets
 from minidock.engine.monitor.networking import NetworkSandbox
 from minidock.engine.store.timestamps import NEVER, timestamp
@@ -92,22 +92,22 @@ def launch(
 def _undo_launch(container: Container) -> None:
     """Undo the launch, with a short limit for locks."""
     with flock.limits(stopped=1, busy=20):
-        take_down(container.store, container.id)
+        tear_down(container.store, container.id)
 
 
 def mount_layers(container: Container) -> None:
     """Mount the image's layers and the container's own on top, as one tree."""
     paths = container.paths
     if container.host_config.get("StorageOpt"):
-        from minidock.engine.container.quota import mount_space
+        from minidock.engine.container.quota import mount_quota_disk
 
-        mount_space(container)
+        mount_quota_disk(container)
     make_bind_sources(container.document)
-    hold_volumes(container)
-    reach_subpaths(container)
+    mount_volumes(container)
+    bind_subpaths(container)
     layers, upper, work = layers_of(container)
     mount_overlay(list(reversed(layers)), upper, work, paths.merged)
-    fill_volumes(container.store, container.document, paths.merged)
+    populate_volumes(container.store, container.document, paths.merged)
     if container.host_config.get("IpcMode") == "shareable":
         keep_shared_memory(container)
 

@@ -166,12 +166,12 @@ class Monitor:
         if self.request.get("size"):
             container.host_config["ConsoleSize"] = self.request["size"]
         container.document["RestartCount"] = 0
-        restart.forget_stopped_by_hand(container.paths)
+        restart.clear_manually_stopped(container.paths)
         if any((self.request.get("attach") or {}).values()):
             emit_container(container, "attach")
         view = load_view(self.request, container, self.launcher)
         self.current = Run(self.loop, container, view)
-        journal.end_turns()
+        journal.stop_stepping()
         self.launcher.on_message = self._attached_message
         if self.request.get("attach") is not None:
             self._attach(self.launcher, self.request["attach"])
@@ -203,7 +203,7 @@ class Monitor:
 
     def _fail(self, error: MinidockError) -> None:
         """Report why the launch failed; remove the container with --rm or after ABORT."""
-        journal.end_turns()
+        journal.stop_stepping()
         if self.ownership is not None:
             try:
                 self.container.reload()
@@ -254,8 +254,8 @@ class Monitor:
         """Pass a message to the session; a signal may cancel the restart policy."""
         if packet[:1] == protocol.SIGNAL:
             number = protocol.content_of(packet)["signal"]
-            restart.note_stopped_by_hand(self.container)
-            self.cancelled |= restart.cancels(self.container.config, number)
+            restart.mark_manually_stopped(self.container)
+            self.cancelled |= restart.cancels_restart(self.container.config, number)
             emit_container(self.container, "kill", signal=str(number))
         elif packet[:1] == protocol.RESIZE:
             emit_resized(self.container, **protocol.content_of(packet))
@@ -309,7 +309,7 @@ class Monitor:
             with container.editing():
                 container.reload()
                 blocked = bool(self.teardown_error) or self.cancelled
-                again = not blocked and restart.wants_again(container, code)
+                again = not blocked and restart.should_restart(container, code)
                 if again:
                     mark_restarting(container, code, oom=oom)
                 else:
@@ -338,7 +338,7 @@ class Monitor:
         """
         from minidock.kernel.timer import wake_after
 
-        journal.trim(self.container.paths)
+        journal.rotate(self.container.paths)
         os.makedirs(self.container.paths.run, mode=0o711, exist_ok=True)
         self._listen()
         timer = wake_after(milliseconds)

@@ -15,11 +15,16 @@ The container's lock is taken only to save the document, since health checks nee
 from __future__ import annotations
 
 from minidock.engine.container import network_files
-from minidock.engine.container.endpoints import joined, names_on, require_absent, require_present
+from minidock.engine.container.endpoints import (
+    dns_names,
+    network_names,
+    require_connected,
+    require_not_connected,
+)
 from minidock.engine.monitor import protocol
 from minidock.engine.monitor.child_task import ChildTask
 from minidock.engine.network import networks
-from minidock.engine.store.stories import telling
+from minidock.engine.store.stories import recording_story
 from minidock.errors import MinidockError, as_ours
 
 TYPE_CHECKING = False
@@ -91,12 +96,12 @@ class _NetworkChange:
         """Open the sockets, and start a child task for the rest."""
         try:
             self._container.reload()
-            before = joined(self._container.document)
+            before = network_names(self._container.document)
             if self._asked is not None:
-                require_absent(self._container, self._network)
+                require_not_connected(self._container, self._network)
                 after = [*before, self._network]
             else:
-                require_present(self._container, self._network)
+                require_connected(self._container, self._network)
                 after = [name for name in before if name != self._network]
         except Exception as error:  # the container must survive a bug here
             self._answer(as_ours(error))
@@ -184,7 +189,7 @@ class _NetworkChange:
                 from minidock.engine.network.dns.sockets import redirect_port_53
 
                 redirect_port_53(network.dns_sockets)
-                network_files.serve_names(container)
+                network_files.enable_name_server(container)
 
     def _leave(self, gateway_network: str) -> None:
         with self._telling():
@@ -201,15 +206,17 @@ class _NetworkChange:
             container.document["NetworkSettings"] = settings
             for network, endpoint in settings["Networks"].items():
                 if endpoint.get("DNSNames"):
-                    endpoint["DNSNames"] = names_on(container.document, network)
+                    endpoint["DNSNames"] = dns_names(container.document, network)
             container.save()
             if container.name != name:
                 document = container.document
                 networks.set_dns_names(
-                    container.store, container.id, lambda network: names_on(document, network) or []
+                    container.store,
+                    container.id,
+                    lambda network: dns_names(document, network) or [],
                 )
 
-    def _telling(self) -> telling:
+    def _telling(self) -> recording_story:
         verb = "disconnect" if self._asked is None else "connect"
         journal = self._container.store.network_journal(self._network)
-        return telling(journal, f"{verb} {self._container.name}")
+        return recording_story(journal, f"{verb} {self._container.name}")

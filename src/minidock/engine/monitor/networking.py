@@ -16,12 +16,12 @@ Source: Docker Engine API 1.45 NetworkConnect; what dockerd 26.1 does.
 from __future__ import annotations
 
 from minidock.engine.container.endpoints import (
-    address_asked,
-    asked_for,
-    connected,
-    has_names,
-    joined,
-    names_on,
+    connected_endpoint,
+    dns_names,
+    has_dns_names,
+    network_names,
+    requested_address,
+    requested_endpoint,
 )
 from minidock.engine.network import networks, ports
 from minidock.engine.network.endpoint import DEFAULT
@@ -54,10 +54,10 @@ class NetworkSandbox:
         mode = mode_of(container.host_config.get("NetworkMode") or "")
         self.kind = mode.kind
         if self.kind == "bridge" and not self._endpoints:  # it was disconnected from all
-            self._endpoints[mode.target] = asked_for(None)
+            self._endpoints[mode.target] = requested_endpoint(None)
         self.ports: list[ports.PublishedPort] = []
         self.dns_sockets: DnsSockets | None = None
-        joined_now = joined(container.document)
+        joined_now = network_names(container.document)
         self.gateway_network = (
             self.select_gateway_network(joined_now) if self.kind == "bridge" else ""
         )
@@ -100,21 +100,24 @@ class NetworkSandbox:
 
     def select_gateway_network(self, joined: Sequence[str]) -> str:
         """Select the gateway network of these; "" for none."""
-        return networks.gateway_network(self._store, joined)
+        return networks.gateway_network(self._store, network_names)
 
     def move(self, joined: Sequence[str]) -> None:
         """Open the sockets for these networks: ports on another gateway network, DNS sockets.
 
         Raises Conflict if a port is taken, KernelError.
         """
-        before, self.gateway_network = self.gateway_network, self.select_gateway_network(joined)
+        before, self.gateway_network = (
+            self.gateway_network,
+            self.select_gateway_network(network_names),
+        )
         ends = (before, self.gateway_network)
         addresses = {networks.binding_address(self._store, name) for name in ends}
         if not self.gateway_network or len(addresses) > 1:
             self.release()
         if self.gateway_network and not self.ports:
             self.hold_ports()
-        if self.dns_sockets is None and any(name != DEFAULT for name in joined):
+        if self.dns_sockets is None and any(name != DEFAULT for name in network_names):
             from minidock.engine.network.dns.sockets import open_sockets  # few containers need it
 
             self.dns_sockets = open_sockets(self._pid, redirect=False)
@@ -124,7 +127,7 @@ class NetworkSandbox:
 
         before: the previous gateway network. After an error, `leave` undoes it.
         """
-        self._endpoints[name] = asked_for(asked)
+        self._endpoints[name] = requested_endpoint(asked)
         networks.leave(self._store, self._container.id, name)  # after an interrupted attempt
         address = self._reserve(name)
         self._connect(name, is_gateway=False)
@@ -167,10 +170,10 @@ class NetworkSandbox:
         return self._container.document["NetworkSettings"]["Networks"]  # type: ignore[no-any-return]
 
     def _networks_in_order(self) -> list[str]:
-        return networks.join_order(self._store, joined(self._container.document))
+        return networks.join_order(self._store, network_names(self._container.document))
 
     def _reserve(self, name: str) -> str:
-        address = address_asked(self._container.document, name)
+        address = requested_address(self._container.document, name)
         return networks.reserve(self._store, self._container.id, network=name, address=address)
 
     def _connect(self, name: str, *, is_gateway: bool) -> None:
@@ -184,11 +187,11 @@ class NetworkSandbox:
             mac=(document["Config"].get("MacAddress") or None) if first else None,
             publish=ports.firewall_bindings(self.ports) if is_gateway else (),
             interface=f"eth{self._interfaces}",
-            dns_names=names_on(document, name),
+            dns_names=dns_names(document, name),
             is_gateway=is_gateway,
         )
         self._interfaces += 1
-        self._endpoints[name] = connected(self._endpoints.get(name) or {}, endpoint)
+        self._endpoints[name] = connected_endpoint(self._endpoints.get(name) or {}, endpoint)
         if name == DEFAULT:
             document["NetworkSettings"].update({key: endpoint[key] for key in _DEFAULT_FIELDS})
 
@@ -221,7 +224,7 @@ class NetworkSandbox:
         self._container.document["NetworkSettings"]["Ports"] = port_map
 
     def _open_dns_sockets(self) -> None:
-        if self.dns_sockets is None and has_names(self._container.document):
+        if self.dns_sockets is None and has_dns_names(self._container.document):
             from minidock.engine.network.dns.sockets import open_sockets  # few containers need it
 
             self.dns_sockets = open_sockets(self._pid)

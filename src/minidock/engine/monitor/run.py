@@ -11,8 +11,8 @@ import time
 
 from minidock.engine.container.cgroups import cgroup_of
 from minidock.engine.container.containers import Container
-from minidock.engine.container.endpoints import has_names
-from minidock.engine.container.teardown import take_down
+from minidock.engine.container.endpoints import has_dns_names
+from minidock.engine.container.teardown import tear_down
 from minidock.engine.monitor.launch import RunResources, launch, set_running
 from minidock.engine.monitor.logs import LogFile, limits_of
 from minidock.engine.monitor.poll_loop import READABLE, Loop
@@ -126,7 +126,7 @@ class Run:
         """Start the proxy and the DNS server for the open sockets."""
         if self._proxy is None:
             self._proxy = self._start_proxy()
-        if self._dns is None and has_names(self._container.document):
+        if self._dns is None and has_dns_names(self._container.document):
             self._dns = self._start_dns()
 
     def _stop_proxy(self) -> None:
@@ -148,7 +148,7 @@ class Run:
         """Tear the run down; kills its remaining processes.
 
         Returns whether the OOM killer ended it.
-        Raises LockTimeout if a lock is not released in time; `take_down` can be called again.
+        Raises LockTimeout if a lock is not released in time; `tear_down` can be called again.
         """
         if self._log is not None:
             self._log.close()
@@ -161,7 +161,7 @@ class Run:
         group = cgroup_of(store, self._container.id)
         oom = self.session.exit_code == 137 and group.oom_kills() > 0
         try:
-            take_down(store, self._container.id)
+            tear_down(store, self._container.id)
         finally:
             self._resources.release()
         return oom

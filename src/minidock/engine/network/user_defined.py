@@ -25,7 +25,7 @@ from minidock.engine.network.network_json import (
     read_all,
 )
 from minidock.engine.store.events import emit
-from minidock.engine.store.stories import forget, telling
+from minidock.engine.store.stories import remove_journal, recording_story
 from minidock.engine.store.timestamps import timestamp
 from minidock.errors import Conflict, MinidockError, NotFound, UsageError
 from minidock.kernel.netlink import Netlink
@@ -90,7 +90,7 @@ def create(
         state["Device"] = _device(store, state)
         try:
             files.save(state)
-            with telling(store.network_journal(name), "create"):
+            with recording_story(store.network_journal(name), "create"):
                 created = networks.bring_up(store, files, name)
         except BaseException:
             _delete(store, files, state)
@@ -133,10 +133,10 @@ def _remove_incomplete(store: Store, files: LockedNetworks) -> None:
 def _delete(store: Store, files: LockedNetworks, state: dict[str, Any]) -> None:
     """Remove bridge and rules before the file: as long as it exists, a repair finds them."""
     journal = store.network_journal(state["Name"])
-    with telling(journal, "remove"), Netlink() as host:
+    with recording_story(journal, "remove"), Netlink() as host:
         bridge.remove(host, store, state)
     files.remove(state["Name"])
-    forget(journal)
+    remove_journal(journal)
 
 
 def _device(store: Store, state: dict[str, Any]) -> str:

@@ -51,7 +51,7 @@ _SHAPE = {
 }  # fmt: skip
 
 
-def ids(store: Store) -> list[str]:
+def list_ids(store: Store) -> list[str]:
     """The ids of all containers, whole or not."""
     try:
         return [name for name in os.listdir(store.containers) if is_sha256(name)]
@@ -68,9 +68,9 @@ def read(store: Store, container_id: str) -> dict[str, Any] | None:
     try:
         found: dict[str, Any] = document.read(paths.document, _SHAPE)
     except FileNotFoundError:
-        if is_half_made(paths):
+        if is_incomplete(paths):
             return None
-        raise DamagedFile(paths.document, "it is missing, and the container is there") from None
+        raise DamagedFile(paths.document, "it is missing, and the container exists") from None
     if found["Id"] != container_id:
         raise DamagedFile(paths.document, "it is of another container")
     for point in found["Mounts"]:
@@ -79,14 +79,14 @@ def read(store: Store, container_id: str) -> dict[str, Any] | None:
     return found
 
 
-def documents(store: Store, *, strictly: bool = False) -> list[dict[str, Any]]:
+def list_documents(store: Store, *, strictly: bool = False) -> list[dict[str, Any]]:
     """Every container's document as it stands on disk, unrepaired: who refers to what.
 
     Damaged ones are passed over. strictly: raises DamagedFile instead, for a caller that removes
     what nothing refers to.
     """
     found = []
-    for container_id in ids(store):
+    for container_id in list_ids(store):
         try:
             content = read(store, container_id)
         except DamagedFile as error:
@@ -99,12 +99,12 @@ def documents(store: Store, *, strictly: bool = False) -> list[dict[str, Any]]:
     return found
 
 
-def is_rubbish(store: Store, container_id: str) -> bool:
+def is_garbage(store: Store, container_id: str) -> bool:
     """Whether a container's directory is to go: it is half made; or it was to go with its end, and
     a power cut took both its document and its monitor."""
     paths = store.container(container_id)
     if not os.path.lexists(paths.temporary):
-        return is_half_made(paths)
+        return is_incomplete(paths)
     try:
         return read(store, container_id) is None
     except DamagedFile:
@@ -118,6 +118,6 @@ def _is_free(monitor_lock: str) -> bool:
         return False
 
 
-def is_half_made(paths: ContainerPaths) -> bool:
+def is_incomplete(paths: ContainerPaths) -> bool:
     """Whether a container was not made to its end, or is gone."""
     return not os.path.lexists(paths.document) and not os.path.lexists(paths.config)

@@ -35,7 +35,7 @@ _LONGEST_BYTES = 1024 * 1024  # some seven restarts
 _own: tuple[int, Numbers] | None = None  # the pid of a process that wrote, and its ids
 
 
-def fresh(paths: ContainerPaths) -> Callable[[str], None]:
+def start_journal(paths: ContainerPaths) -> Callable[[str], None]:
     """Begin a container's journal anew; returns what writes a record to it."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
     try:
@@ -45,7 +45,7 @@ def fresh(paths: ContainerPaths) -> Callable[[str], None]:
     return writer(open_regular(paths.journal, flags))
 
 
-def trim(paths: ContainerPaths) -> None:
+def rotate(paths: ContainerPaths) -> None:
     """Before more is told: one that restarts, or is paused, again and again shall not fill a disk.
 
     The story so far becomes <file>.1. It is copied, since the monitor has the file open.
@@ -90,7 +90,7 @@ def _numbers(born: str = "") -> Numbers:
     return _own[1]
 
 
-def end_turns() -> None:
+def stop_stepping() -> None:
     """Whatever is done from here on, nobody holds it back (engine/monitor/step_gate.py)."""
     journal = current_journal()
     if journal is not None:
@@ -122,7 +122,7 @@ class recording_to(recording):
 
     def __init__(self, paths: ContainerPaths) -> None:
         self._fd = -1
-        trim(paths)
+        rotate(paths)
         try:
             # Not made here: a new file would keep a directory from going that is being removed.
             self._fd = open_lines(paths.journal, create=False)

@@ -112,7 +112,7 @@ def _open_existing(path: str) -> int:
         return open_regular(path, os.O_RDWR)
     except FileNotFoundError:
         if os.path.isdir(os.path.dirname(path)):
-            raise DamagedFile(path, "it is missing, and the container is there") from None
+            raise DamagedFile(path, "it is missing, and the container exists") from None
         raise
 
 

@@ -41,7 +41,7 @@ def prepare(store: Store) -> None:
 
     Costs one read of the version file once the store is there.
     """
-    if is_made(store):
+    if is_initialized(store):
         return
     try:
         os.makedirs(store.root, exist_ok=True)
@@ -84,7 +84,7 @@ def _spread(directory: str) -> None:
         os.close(fd)
 
 
-def is_made(store: Store) -> bool:
+def is_initialized(store: Store) -> bool:
     """Whether the store is there. Raises StoreError for one of another format than ours."""
     version = _read_version(store)
     if version not in (None, STORE_VERSION):
@@ -112,7 +112,7 @@ def _read_version(store: Store) -> int | None:
     return int(text)
 
 
-def is_unsettled(store: Store) -> bool:
+def needs_recovery(store: Store) -> bool:
     """Whether a change of images, steps and layers was cut short, or is under way."""
     try:
         return os.stat(store.lock).st_size > 0
@@ -152,15 +152,15 @@ class StoreLock:
         """Note whether images, cached steps and layers agree; costs no room on a full disk."""
         os.ftruncate(self._fd, 0 if settled else 1)
 
-    def unsettled(self) -> Unsettled:
-        """`with lock.unsettled():` they change, which is more than one step.
+    def transaction(self) -> Transaction:
+        """`with lock.transaction():` they change, which is more than one step.
 
         Where the block is cut short, whoever takes the lock next puts it right.
         """
-        return Unsettled(self)
+        return Transaction(self)
 
 
-class Unsettled:
+class Transaction:
     """A change of images, cached steps and layers; see StoreLock."""
 
     def __init__(self, lock: StoreLock) -> None:

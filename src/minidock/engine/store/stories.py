@@ -29,7 +29,7 @@ _MOST_BYTES = 512 * 1024  # a probe or an exec has some 20 KB
 _MOST_OF_A_BUILD_BYTES = 4 * 1024 * 1024  # a RUN has some 150 KB
 
 
-class telling:
+class recording_story:
     """The ops of the block are a story of their own, in the journal at `path`.
 
     story: what its records say. A journal that is in force outside has them not. Where there is no
@@ -42,7 +42,7 @@ class telling:
         self._outside = current_journal()
 
     def __enter__(self) -> None:
-        put_away(self._path)
+        rotate(self._path)
         write = appender(self._path)
         if self._outside is not None:
             journal = self._outside.aside(write, story=self._story)
@@ -69,7 +69,7 @@ def appender(path: str) -> Callable[[str], None]:
     return append
 
 
-def put_away(path: str) -> None:
+def rotate(path: str) -> None:
     """Before a story begins: what is too long becomes <path>.1."""
     most = _MOST_OF_A_BUILD_BYTES if path.endswith("/build/journal.jsonl") else _MOST_BYTES
     try:
@@ -87,7 +87,7 @@ def open_for_append(path: str) -> int:
         return -1
 
 
-def forget(path: str) -> None:
+def remove_journal(path: str) -> None:
     """Remove a journal whose subject is gone; nothing happens where there is none."""
     for each in (path, f"{path}.1"):
         try:

@@ -53,7 +53,7 @@ def copy_attributes(source: int, target: int) -> None:
     os.utime(there, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-def opened_directory(path: str) -> _opened:
+def open_directory(path: str) -> _opened:
     """`with opened_directory(path) as descriptor:` a directory, open for reading.
 
     path: of the store, or a /proc/self/fd entry, which a container cannot exchange.

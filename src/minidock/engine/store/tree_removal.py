@@ -74,7 +74,7 @@ def remove_below(directory_fd: int, path: str) -> None:
         os.close(parent)
 
 
-class MadeDirectory:
+class TemporaryDirectory:
     """`with MadeDirectory(prefix, parent) as made:` a new directory, removed when the block ends.
 
     path: its absolute path. Only this user may enter it (mode 0700).
@@ -91,7 +91,7 @@ class MadeDirectory:
             os.close(self._parent)
             raise
 
-    def __enter__(self) -> MadeDirectory:
+    def __enter__(self) -> TemporaryDirectory:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -168,4 +168,4 @@ def _remove_directory(parent: int, name: str) -> None:
     try:
         os.rmdir(name, dir_fd=parent)
     except (FileNotFoundError, NotADirectoryError):
-        pass  # it was a file, or another command was clearing the same rubbish
+        pass  # it was a file, or another command was clearing the same garbage

@@ -66,7 +66,7 @@ def open_file_below(top: int, path: str, status: os.stat_result) -> int | None:
     return None
 
 
-def open_real(path: str, flags: int) -> int:
+def open_realpath(path: str, flags: int) -> int:
     """Open a path that has no link in it, as realpath(3) gives it; one that came since is refused.
 
     Raises KernelError ELOOP.

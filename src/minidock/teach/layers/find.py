@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minidock.engine.container.overlay_directories import layers_of
-from minidock.engine.container.quota import has_space, reach_layer
+from minidock.engine.container.quota import has_quota, mount_layer_privately
 from minidock.teach.layers.layer import Layer
 from minidock.teach.layers.stack import Stack
 
@@ -30,7 +30,7 @@ def of_container(container: Container) -> list[Layer]:
     It makes an upperdir in a disk file readable, even if the container does not run.
     Raises NotFound if the image was removed.
     """
-    reach_layer(container)
+    mount_layer_privately(container)
     if container.document.get("Build"):
         lowers, upper, _ = layers_of(container)
         layers = [Layer(number, path) for number, path in enumerate(lowers, 1)][::-1]
@@ -44,7 +44,7 @@ def of_container(container: Container) -> list[Layer]:
 
 def is_unmounted(container: Container) -> bool:
     """Whether its upperdir is in a disk file, which is mounted only while it runs."""
-    return has_space(container) and not container.state["Pid"]
+    return has_quota(container) and not container.state["Pid"]
 
 
 def image_of(container: Container) -> Image:

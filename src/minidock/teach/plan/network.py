@@ -61,7 +61,7 @@ class PlannedWiring:
         self._first = ""
         self._ports: list[dict[str, Any]] = []
         document = container.document
-        joined = endpoints.joined(document) if self.kind == "bridge" else []
+        joined = endpoints.network_names(document) if self.kind == "bridge" else []
         for name in joined:
             self.states[name] = self._state(name)
         self._order = networks.join_order(self._store, joined)
@@ -121,7 +121,7 @@ class PlannedWiring:
         with Netlink() as host:
             self._ready(host, name)
         state = self.states[name]
-        address = endpoints.address_asked(self._container.document, name)
+        address = endpoints.requested_address(self._container.document, name)
         if address:
             networks.check_may_choose(state)
         return str(networks.get_or_add_lease(state, self._container.id, address)["Address"])
@@ -134,7 +134,7 @@ class PlannedWiring:
             self._acts.add(networks.set_loopback_up, link.set_up, PLACE, "lo")
         for number, name in enumerate(self._order):
             self._connect(name, f"eth{number}", is_gateway=name == self.gateway_network)
-        if endpoints.has_names(self._container.document):
+        if endpoints.has_dns_names(self._container.document):
             self._serve_names()
 
     # One network's bridge

@@ -22,9 +22,9 @@ import os
 from minidock.engine.container import quota
 from minidock.engine.container.bundle import config_of
 from minidock.engine.container.containers import Container
-from minidock.engine.container.create import draft, name_networks
+from minidock.engine.container.create import draft, resolve_network_names
 from minidock.engine.container.identity import resolve_user_by
-from minidock.engine.container.mounts import reach_subpaths
+from minidock.engine.container.mounts import bind_subpaths
 from minidock.engine.container.name_links import holder_of
 from minidock.engine.container.validation import check_body, check_name
 from minidock.engine.image.images import ImageStore
@@ -212,7 +212,7 @@ def _container(
             )
     check_body(store, body)
     if _may_read(store):
-        name_networks(store, body)
+        resolve_network_names(store, body)
     document = draft(store, body, image, container_id=ID)  # type: ignore[arg-type]
     document["Name"] = f"/{name or 'planned'}"
     for number, point in enumerate(document["Mounts"]):
@@ -276,8 +276,8 @@ def _add_layer_mounts(plan: Plan) -> None:
     ops, container = plan.ops, plan.container
     paths = container.paths
     upper, work = paths.upper, paths.work
-    if quota.has_space(container):
-        ops.add(quota.mount_space, mount_disk_file, paths.disk, paths.space, "ext4", "discard")
+    if quota.has_quota(container):
+        ops.add(quota.mount_quota_disk, mount_disk_file, paths.disk, paths.space, "ext4", "discard")
         upper, work = f"{paths.space}/upper", f"{paths.space}/work"
     _add_subpath_binds(plan)
     ops.add(launch.mount_layers, mount_overlay, plan.layers, upper, work, paths.merged)
@@ -290,13 +290,13 @@ def _add_layer_mounts(plan: Plan) -> None:
 
 
 def _add_subpath_binds(plan: Plan) -> None:
-    """As mounts.reach_subpaths."""
+    """As mounts.bind_subpaths."""
     ops, place = plan.ops, plan.container.paths.mounts
     for number, point in enumerate(plan.container.document["Mounts"]):
         if point.get("Subpath"):
             source, at = f"/proc/self/fd/{Slot('subpath')}", f"/{number}"
-            ops.add(reach_subpaths, make_mount_point, place, at, like=source)
-            ops.add(reach_subpaths, bind_mount, source, place, at, recursive=True)
+            ops.add(bind_subpaths, make_mount_point, place, at, like=source)
+            ops.add(bind_subpaths, bind_mount, source, place, at, recursive=True)
             point["SubpathAt"] = f"{place}{at}"
 
 

@@ -155,7 +155,7 @@ def _files(plan: Plan, variables: Variables) -> Lines:
     container, lines = plan.container, Lines()
     gateway = next((state["Gateway"] for state in plan.wiring.states.values()), "")
     hosts = hosts_file(
-        network_files.full_name(container),
+        network_files.fqdn(container),
         plan.addresses[0] if plan.addresses else "",
         container.host_config.get("ExtraHosts") or [],
         further=plan.addresses[1:],

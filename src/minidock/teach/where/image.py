@@ -5,7 +5,7 @@ from __future__ import annotations
 from minidock import jsontext
 from minidock.engine.container.validation import in_container
 from minidock.engine.image.layers import read_layer
-from minidock.engine.store.container_json import documents
+from minidock.engine.store.container_json import list_documents
 from minidock.engine.store.tree_walk import size_below
 from minidock.errors import StoreError
 from minidock.teach.layers.changes import summary_of
@@ -76,7 +76,7 @@ def layer_parts(store: Store, image: Image) -> list[Part]:
 
 
 def _users(store: Store, image: Image) -> list[Part]:
-    users = [d for d in documents(store) if d["Image"] == image.id]
+    users = [d for d in list_documents(store) if d["Image"] == image.id]
     if not users:
         return []
     names = ", ".join(document["Name"].lstrip("/") for document in users)
@@ -90,7 +90,7 @@ def locate_volume(store: Store, document: dict[str, Any]) -> Location:
     home = store.volume(name)
     users = [
         (each, mount)
-        for each in documents(store)
+        for each in list_documents(store)
         for mount in each["Mounts"]
         if mount["Type"] == "volume" and mount["Name"] == name
     ]

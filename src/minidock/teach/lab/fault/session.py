@@ -3,7 +3,7 @@
 lab/fault.json   {"id", "seed", "kept", "hints"}: written before anything is created, removed last.
                  The seed determines the fault. Each set-up has a new id.
 
-A set-up is created, ended and recorded under one lock (`locked`, engine/leftovers/lab.py). Under
+A set-up is created, ended and recorded under one lock (`lab_lock`, engine/leftovers/lab.py). Under
 it, the note's id tells whether this set-up is still the current one: another command may have ended
 it and started a new one.
 """
@@ -17,7 +17,7 @@ from typing import Any
 
 from minidock import document, jsontext
 from minidock.engine.image.images import ImageStore
-from minidock.engine.leftovers.lab import NOTE_SHAPE, locked
+from minidock.engine.leftovers.lab import NOTE_SHAPE, lab_lock
 from minidock.engine.store.store import prepare
 from minidock.errors import Conflict, MinidockError, NotFound, UsageError
 from minidock.paths import Store
@@ -85,7 +85,7 @@ class Session:
         """The next command to look with; after the last one, that again."""
         number: int = min(self.note["hints"], len(self.fault.look) - 1)
         self.note["hints"] = number + 1
-        with locked(self.store):
+        with lab_lock(self.store):
             self.check_current()
             self.save()
         return self.look_commands()[number]
@@ -112,7 +112,7 @@ class Session:
 
         Raises Conflict, and removes nothing, if another container uses it.
         """
-        with locked(self.store):
+        with lab_lock(self.store):
             self.check_current()
             self.shop.check_unused()
             self.remove()
@@ -135,7 +135,7 @@ def begin(store: Store, seed: str, *, is_allowed: Callable[[], bool]) -> tuple[S
     _check(store, seed, is_allowed)
     if os.path.exists(store.lab_note):
         raise _already_set_up()
-    with locked(store):
+    with lab_lock(store):
         session = Session(store, {"id": token_hex(8), "seed": seed, "kept": {}, "hints": 0})
         _write_first_note(session)
         try:

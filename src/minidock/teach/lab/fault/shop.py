@@ -30,7 +30,7 @@ from minidock.engine.container.lookup import list_containers
 from minidock.engine.image.images import ImageStore
 from minidock.engine.network import firewall, ipam
 from minidock.engine.network import network_json as network_file
-from minidock.engine.store.container_json import documents
+from minidock.engine.store.container_json import list_documents
 from minidock.engine.store.tree_removal import remove_tree
 from minidock.errors import Conflict, MinidockError, NotFound
 from minidock.kernel import iptables
@@ -100,7 +100,7 @@ class Shop:
         """Raise Conflict if another container uses a part of it."""
         ours = {container.id for container in self.containers().values()}
         image = self._image_id()
-        for document in documents(self.store, strictly=True):
+        for document in list_documents(self.store, strictly=True):
             if document["Id"] in ours or not (what := self._part_in(document, image)):
                 continue
             name = document["Name"].removeprefix("/")

@@ -1,6 +1,6 @@
 """`system check --repair` in stores by chance: what runs stays as it is, and all the rest goes.
 
-What a scene is made of: support/residue_scenes.py. SEEDS are those of a short run.
+What a scene is made of: support/leftover_scenes.py. SEEDS are those of a short run.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import pytest
 from minidock.paths import Store
 from support import stores
 from support.command import Minidock
+from support.leftover_scenes import Scene
 from support.patience import long, patience
-from support.residue_scenes import Scene
 
 pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -55,7 +55,7 @@ def _repaired(scene: Scene, minidock: Minidock, before: dict[str, object]) -> No
         time.sleep(0.1)
     again = minidock("system", "check")
     if scene.stays_damaged:
-        assert answer.code == 1 and "left where it is" in answer.stderr, str(answer)
+        assert answer.code == 1 and "not moved" in answer.stderr, str(answer)
     else:
         assert (answer.code, again.code) == (0, 0), f"{answer}\n{again}"
 
@@ -90,7 +90,7 @@ def _all_goes(scene: Scene, store: Store, minidock: Minidock) -> None:
         minidock.ok(*words, "-f")
     minidock.ok("volume", "rm", "scratch")  # prune leaves what has options, as Docker's does
     deadline = time.monotonic() + patience(5)
-    while (left := [x for x in stores.residue(store) if not _is_theirs(x)]) and (
+    while (left := [x for x in stores.leftovers(store) if not _is_theirs(x)]) and (
         time.monotonic() < deadline
     ):
         time.sleep(0.05)

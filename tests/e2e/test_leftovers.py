@@ -24,8 +24,8 @@ import pytest
 from minidock.paths import Store
 from support import machine, stores
 from support.command import Minidock, environment
+from support.leftover_scenes import beside_ours
 from support.patience import patience
-from support.residue_scenes import beside_ours
 
 pytestmark = pytest.mark.root
 

@@ -13,6 +13,7 @@ from functools import partial
 from minidock import document
 from minidock.document import open_regular
 from minidock.engine.image import images_json
+from minidock.engine.image.build_cache import cached_layers
 from minidock.engine.image.lock import ImagesLock
 from minidock.engine.leftovers.leftover import Leftover
 from minidock.engine.store.container_json import list_documents
@@ -60,7 +61,7 @@ def _unused(store: Store) -> tuple[list[str], list[str]]:
     """Names of unused layers and blobs; the caller holds the store's lock. Raises DamagedFile."""
     images = images_json.read(store)["images"]
     chain_ids = {chain_id for record in images.values() for chain_id in record["layers"]}
-    chain_ids |= kept_layers(store)
+    chain_ids |= cached_layers(store)
     used = {name.removeprefix(PREFIX) for name in chain_ids}
     for each in list_documents(store, strictly=True):
         paths = [*each["GraphDriver"]["Data"]["LowerDir"].split(":"),

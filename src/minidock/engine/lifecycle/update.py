@@ -50,7 +50,10 @@ def update(store: Store, reference: str, changes: dict[str, Any]) -> None:
             raise
         if "RestartPolicy" in values:
             policy = policy_of(values)
-            values["RestartPolicy"] = {"Name": policy.name, "MaximumRetryCount": policy.most}
+            values["RestartPolicy"] = {
+                "Name": policy.name,
+                "MaximumRetryCount": policy.maximum_retry_count,
+            }
         container.host_config.update(values)
         container.save()
     emit_container(container, "update")

@@ -100,7 +100,7 @@ class NetworkSandbox:
 
     def select_gateway_network(self, joined: Sequence[str]) -> str:
         """Select the gateway network of these; "" for none."""
-        return networks.gateway_network(self._store, network_names)
+        return networks.gateway_network(self._store, joined)
 
     def move(self, joined: Sequence[str]) -> None:
         """Open the sockets for these networks: ports on another gateway network, DNS sockets.
@@ -109,7 +109,7 @@ class NetworkSandbox:
         """
         before, self.gateway_network = (
             self.gateway_network,
-            self.select_gateway_network(network_names),
+            self.select_gateway_network(joined),
         )
         ends = (before, self.gateway_network)
         addresses = {networks.binding_address(self._store, name) for name in ends}
@@ -117,7 +117,7 @@ class NetworkSandbox:
             self.release()
         if self.gateway_network and not self.ports:
             self.hold_ports()
-        if self.dns_sockets is None and any(name != DEFAULT for name in network_names):
+        if self.dns_sockets is None and any(name != DEFAULT for name in joined):
             from minidock.engine.network.dns.sockets import open_sockets  # few containers need it
 
             self.dns_sockets = open_sockets(self._pid, redirect=False)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from minidock.engine.store.tree_removal import TemporaryDirectory, remove_below, remove_tree
+from minidock.engine.store.tree_removal import ScratchDirectory, remove_below, remove_tree
 from minidock.errors import BadName, KernelError, NotOurs, StoreError
 from minidock.kernel.path import open_beneath
 from minidock.paths import Store
@@ -101,7 +101,7 @@ def test_a_path_below_a_descriptor_is_relative_and_stays_there(tmp_path: Path) -
 
 
 def test_a_made_directory_goes_with_its_block(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), TemporaryDirectory(".probe-", str(tmp_path)) as made:
+    with pytest.raises(ZeroDivisionError), ScratchDirectory(".probe-", str(tmp_path)) as made:
         assert os.stat(made.path).st_mode & 0o777 == 0o700
         Path(made.path, "a/b").mkdir(parents=True)
         remove_tree(made, f"{made.path}/a")

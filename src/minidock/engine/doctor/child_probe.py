@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from minidock.engine.store.tree_removal import TemporaryDirectory
+from minidock.engine.store.tree_removal import ScratchDirectory
 from minidock.errors import MinidockError
 from minidock.paths import Store
 
@@ -74,7 +74,7 @@ def in_child(act: Callable[[Tried], None]) -> Parts:
 @contextmanager
 def scratch(store: Store) -> Iterator[str]:
     """An empty directory on the store's own file system, removed afterwards."""
-    with TemporaryDirectory(".minidock-doctor-", nearest(store.root)) as made:
+    with ScratchDirectory(".minidock-doctor-", nearest(store.root)) as made:
         yield made.path
 
 

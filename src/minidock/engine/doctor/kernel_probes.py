@@ -12,7 +12,7 @@ import sys
 from typing import NoReturn
 
 from minidock.engine.doctor.child_probe import Tried, in_child, nearest, scratch
-from minidock.engine.store.tree_removal import TemporaryDirectory
+from minidock.engine.store.tree_removal import ScratchDirectory
 from minidock.errors import MinidockError
 from minidock.kernel import keyring, mount, namespace, process
 from minidock.kernel.capability import DOCKER_DEFAULT, set_no_new_privs
@@ -46,7 +46,7 @@ def calls(_: Store, tried: Tried) -> None:
 def places(store: Store, tried: Tried) -> None:
     """A directory and a file in it, where the store is and where its directory in /run is."""
     for part, place in (("store", store.root), ("run", store.run)):
-        with tried(part), TemporaryDirectory(".minidock-doctor-", nearest(place)) as made:
+        with tried(part), ScratchDirectory(".minidock-doctor-", nearest(place)) as made:
             with open(f"{made.path}/file", "wb") as file:
                 file.write(bytes(_SOME_BYTES))
 

@@ -2,7 +2,7 @@
 
     remove_tree(store, path)       a path strictly below one of the store's own directories
     remove_below(descriptor, path) below a directory that the caller holds open
-    MadeDirectory                  a temporary directory of this process, which goes with its block
+    ScratchDirectory               a temporary directory of this process, which goes with its block
 
 A wrong path must not cost anybody a file. So a path is split into one of the owner's directories
 and what is below it; "..", "." and "" are refused. The kernel then resolves it from the descriptor
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Owner(Protocol):
-        """Who has directories of its own: a store, or a MadeDirectory."""
+        """Who has directories of its own: a store, or a ScratchDirectory."""
 
         @property
         def own_directories(self) -> tuple[str, ...]: ...
@@ -74,8 +74,8 @@ def remove_below(directory_fd: int, path: str) -> None:
         os.close(parent)
 
 
-class TemporaryDirectory:
-    """`with MadeDirectory(prefix, parent) as made:` a new directory, removed when the block ends.
+class ScratchDirectory:
+    """`with ScratchDirectory(prefix, parent) as made:` a new directory, removed when the block ends.
 
     path: its absolute path. Only this user may enter it (mode 0700).
     """
@@ -91,7 +91,7 @@ class TemporaryDirectory:
             os.close(self._parent)
             raise
 
-    def __enter__(self) -> TemporaryDirectory:
+    def __enter__(self) -> ScratchDirectory:
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -75,7 +75,7 @@ def remove_below(directory_fd: int, path: str) -> None:
 
 
 class ScratchDirectory:
-    """`with ScratchDirectory(prefix, parent) as made:` a new directory, removed when the block ends.
+    """`with ScratchDirectory(prefix, parent) as made:` a directory, removed when the block ends.
 
     path: its absolute path. Only this user may enter it (mode 0700).
     """

@@ -177,7 +177,7 @@ def test_build_that_is_killed_while_it_copies_leaves_nothing(
 
 _CREATES_AND_DIES = """
 import os
-from minidock.engine.container.create import Step, create
+from minidock.engine.container.create import BuildBase, create
 from minidock.engine.image.images import ImageStore
 from minidock.engine.store.store import Staging
 from minidock.paths import Store
@@ -186,7 +186,7 @@ image = ImageStore(store).resolve("busybox")
 with Staging(store, "build") as staging:
     upper, work = staging.path + "/upper", staging.path + "/work"
     os.mkdir(upper); os.mkdir(work)
-    step = Step(image.id, image.layer_directories(), upper, work, staging.path)
+    step = BuildBase(image.id, image.layer_directories(), upper, work, staging.path)
     body = {"Image": "busybox", "Cmd": ["true"], "HostConfig": {"AutoRemove": True}}
     create(store, body, name=None, step=step)
     os.kill(os.getpid(), 9)

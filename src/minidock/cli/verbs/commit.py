@@ -89,7 +89,9 @@ def export(arguments: tuple[str, ...], *, output: str) -> None:
     from minidock.engine.copy.export import export as archive_of
 
     container = find(Store(), arguments[0])
-    mount_layer_privately(container)  # before opening a file: this may enter another mount namespace
+    mount_layer_privately(
+        container
+    )  # before opening a file: this may enter another mount namespace
     with Output(output, "export container") as stream, Bars(quiet=not output) as progress:
         done = 0
         for chunk in archive_of(container):

@@ -25,7 +25,7 @@ from minidock.engine.network.network_json import (
     read_all,
 )
 from minidock.engine.store.events import emit
-from minidock.engine.store.stories import remove_journal, recording_story
+from minidock.engine.store.stories import recording_story, remove_journal
 from minidock.engine.store.timestamps import timestamp
 from minidock.errors import Conflict, MinidockError, NotFound, UsageError
 from minidock.kernel.netlink import Netlink

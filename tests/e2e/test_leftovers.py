@@ -125,10 +125,11 @@ def _seed(store: Store) -> Found:
     """Leave one of each by hand; returns what is to be listed."""
     gone, staged = "f" * 64, f"{store.staging}/load-1-1"
     left: Found = set()
-    for path in (f"{store.run}/{gone}", f"{store.containers}/{gone}", f"{store.volumes}/half",
-                 staged):  # fmt: skip
+    for path in (f"{store.run}/{gone}", f"{store.containers}/{gone}", staged):
         os.makedirs(f"{path}/inner")
         left.add(("directory", path))
+    os.makedirs(f"{store.volumes}/half/_data")
+    left.add(("directory", f"{store.volumes}/half"))
     subprocess.run(["mount", "-t", "tmpfs", "left", f"{staged}/inner"], check=True)
     left.add(("mount", f"{staged}/inner"))
     for path, text in ((f"{store.networks}/bridge.json.new", "{"),
@@ -249,15 +250,14 @@ def test_what_cannot_be_removed_is_named_and_the_exit_code_says_so(
 ) -> None:
     minidock.ok("volume", "create", "whole")
     stuck = Path(store.volumes, "half")
-    stuck.mkdir()
-    (stuck / "file").touch()
-    subprocess.run(["chattr", "+i", stuck / "file"], check=True)
+    (stuck / "_data").mkdir(parents=True)
+    subprocess.run(["chattr", "+i", stuck / "_data"], check=True)
     try:
         answer = minidock("system", "check", "--repair")
         assert answer.code == 1 and str(stuck) in answer.stderr, str(answer)
         assert "Operation not permitted" in answer.stderr
     finally:
-        subprocess.run(["chattr", "-i", stuck / "file"], check=True)
+        subprocess.run(["chattr", "-i", stuck / "_data"], check=True)
     assert _listed(minidock, "--repair") == {("directory", str(stuck))}
 
 
@@ -391,7 +391,7 @@ def test_repair_changes_nothing_of_what_runs(
             time.sleep(0.1)
         before = _held(store, f"{tmp_path}/box")
         left = _seed_files(store, "f" * 64) | {("directory", f"{store.volumes}/half")}
-        os.makedirs(f"{store.volumes}/half/inner")
+        os.makedirs(f"{store.volumes}/half/_data")
         # A build may stand on a layer that nothing names, so none is taken while one is at work.
         orphans = {("layer", store.layer("e" * 64)), ("file", store.blob("d" * 64))}
         assert _listed(minidock, "--repair") == left - orphans

@@ -10,7 +10,7 @@ files set limits and show use, and the processes whose pids stand in its cgroup.
 
     group = open_cgroup(home_of("minidock"), name)    names it; makes nothing: cgroup_tree.py
     group.create(); group.apply(resources)            directories and limits, before any process
-    clone3(..., cgroup=group.fd_for_clone())          the child is born in the v2 tree,
+    clone3(..., cgroup=group.fd_for_clone())          the child starts in the v2 tree,
     group.join(born_inside=True)                      and enters the other trees by itself
     group.kill_all(); group.remove()                  both do nothing where nothing is left
 
@@ -300,7 +300,7 @@ def kill_processes(pids: list[int]) -> None:
 
     Without it: what forks faster than it is killed is never gone; frozen, it cannot fork.
 
-    pids: a process that is gone by now is no error.
+    pids: a process that has ended meanwhile is not an error.
     """
     for pid in pids:
         try:

@@ -5,7 +5,7 @@ file of ten megabytes with a file system of its own in it. The kernel shows such
 device (/dev/loop3), and that can be mounted.
 
 The device is bound by a descriptor and lets the file go when its last user has gone, which is the
-mount (LO_FLAGS_AUTOCLEAR): nothing has to be unmade beside that.
+mount (LO_FLAGS_AUTOCLEAR): nothing else has to be released.
 
 Two devices on one file would be two file systems that know nothing of each other, and destroy it.
 So a file that a device shows already is mounted from that device: however often a device is

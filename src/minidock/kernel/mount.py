@@ -74,7 +74,7 @@ PROPAGATION = {
 
 # How mountinfo spells what would split its lines.
 _ESCAPED = (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\"))
-# What may be covered below /proc: files in which lxcfs and the like tell of a container's limits.
+# What may be covered below /proc: files in which lxcfs shows a container's limits.
 _COVERABLE = {
     "/proc/cpuinfo", "/proc/diskstats", "/proc/meminfo", "/proc/stat", "/proc/swaps",
     "/proc/uptime", "/proc/loadavg", "/proc/slabinfo", "/proc/net/dev",

@@ -3,7 +3,7 @@
 A request is one datagram: a header, a fixed struct that depends on the kind of message, then
 attributes of the form (length, type, value), which nest. The kernel works it off inside send(2), in
 the network namespace that the *socket* was made in, and answers with an errno (0: done) or, to a
-dump, with a row of messages. What `ip` does is packing such messages; so does this module, by hand,
+dump, with a row of messages. `ip` packs such messages; so does this module,
 in the four shapes that a container's network needs (kernel/link.py says which).
 
     +-------------------------------------+------------------+----------------------------+

@@ -70,7 +70,7 @@ class Op:
     why: the first line of its docstring.
     twin: returns the shell command that does the same, given the same arguments as the journal has
     them; a line that begins with # is for reading only.
-    shown: how the arguments that are no plain data are written down, by their names.
+    shown: how the arguments that are not plain data are written down, by their names.
     waits: it waits for somebody else; what it takes is no work.
     """
 

@@ -364,7 +364,7 @@ def send_signal(pidfd: int, number: int, *, pid: int) -> str | None:
     would end a stranger.
 
     Returns "ended" where the process has gone.
-    Raises KernelError: EINVAL for a number that is no signal.
+    Raises KernelError: EINVAL for a number that is not a signal.
     """
     try:
         syscall("pidfd_send_signal", pidfd, number, None, 0, subject=f"{number} to {pid}")

@@ -255,7 +255,7 @@ def load(program: bytes) -> None:
     program: from `compile`. Needs CAP_SYS_ADMIN, or no_new_privs set before; so a container with
     neither gets its filter before its capabilities go, and the filter must then allow what is
     still to be done (prctl, capset, setresuid, execve).
-    Raises KernelError: EACCES without either, EINVAL for a program that is none.
+    Raises KernelError: EACCES without either, EINVAL for an invalid program.
     """
     (flags,) = unpack_from("=I", program)
     code = ctypes.create_string_buffer(program[4:], len(program) - 4)

@@ -3,7 +3,7 @@
 A process's counters include those of the children that it has waited for. So the sums grow as long
 as the session's first process lives, but for a child that ends after its parent.
 
-Sources: proc_pid_io(5) rchar, wchar: by read(2), write(2) and their like, also of pipes and
+Sources: proc_pid_io(5) rchar, wchar: by read(2), write(2), …, also of pipes and
 sockets, not by recv(2) and send(2); proc_pid_stat(5) session, utime, stime, cutime, cstime.
 """
 

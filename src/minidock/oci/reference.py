@@ -7,7 +7,7 @@ What is left out has a default: the domain docker.io, there the folder library, 
 "busybox" is docker.io/library/busybox:latest, and is shown as "busybox:latest": the *familiar*
 form, in which minidock keeps and prints names.
 
-The grammar is checked by hand here, character by character, because Python's `re` costs a fresh
+The grammar is checked here character by character, because Python's `re` costs a fresh
 interpreter more than all the rest of finding an image.
 
 Source: github.com/distribution/reference, reference.go and normalize.go.

@@ -104,7 +104,7 @@ def mounts_of(container: Container) -> list[dict[str, Any]]:
 
 
 def _asked_mounts(container: Container) -> list[dict[str, Any]]:
-    """What --volume and its like ask for, and the identity files, outer mount points first.
+    """The mounts that were asked for, and those of the identity files, outer mount points first.
 
     So a volume on /etc comes to lie below /etc/hosts, and does not hide it.
     """

@@ -6,7 +6,7 @@ made; so whoever comes later finds it, even from a part of the tree in which it 
 elsewhere.
 
 Source: Docker's "--cgroup-parent", with the cgroupfs driver and with the systemd driver, and its
-"--blkio-weight", "--device-read-bps" and their like; OCI runtime-spec config-linux "Block IO".
+"--blkio-weight", "--device-read-bps", …; OCI runtime-spec config-linux "Block IO".
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ class Container:
     def take_over_edits(self) -> None:
         """Take over what others may have written since we read it: its name, and its settings.
 
-        For who has changed the document over some time. Inside `editing`, before `save`.
+        For a caller that kept the document for some time. Inside `editing`, before `save`.
         Raises what `reload` raises.
         """
         ours = self.document

@@ -43,7 +43,7 @@ _NAME_ATTEMPTS = 20
 
 
 class BuildBase:
-    """What a build's RUN step stands on, in the place of an image: layers that are no image yet.
+    """What a RUN step stands on in the place of an image: layers that are not an image yet.
 
     id: of the image that the stage began from, "" for none. lowers: its layers' directories, lowest
     first. upper, work: directories of the build's own, in its entry of staging/, which is `home`.

@@ -19,8 +19,9 @@ def create_dockerenv(container: Container, upper: str) -> None:
 def layers_of(container: Container) -> tuple[list[str], str, str]:
     """Its image's layers, lowest first, its own upperdir, and the workdir beside that.
 
-    A build's RUN step stands on layers that are no image yet, and writes into the build's staging.
-    Raises NotFound where the image was removed, DamagedFile where a layer of it is missing.
+    A build's RUN step stands on layers that are not an image yet, and writes into the build's
+    staging. Raises NotFound where the image was removed, DamagedFile where a layer of it is
+    missing.
     """
     if build := container.document.get("Build"):
         return list(build["Lowers"]), build["Upper"], build["Work"]

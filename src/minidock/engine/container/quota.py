@@ -40,7 +40,7 @@ _unshared = False
 def size_of(host_config: dict[str, Any]) -> int:
     """How much room was asked for, in bytes; 0 for no limit.
 
-    Raises UsageError for another option, or a size that is none, in Docker's words.
+    Raises UsageError for another option or an invalid size, in Docker's words.
     """
     options = host_config.get("StorageOpt") or {}
     for name in options:

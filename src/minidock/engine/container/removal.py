@@ -1,8 +1,9 @@
 """Removing a container: its processes, its network, its files, and at -v its anonymous volumes.
 
 One whose documents are damaged is removed by what its id alone leads to: its monitor by the lock
-that the kernel knows the holder of, its processes by their cgroup, which bears the id, its mounts
-by their places, its addresses by the networks' files. Its volumes stay: nobody knows which.
+that the kernel knows the holder of, its processes by their cgroup, which has the id as its name,
+its mounts by their places, its addresses by the networks' files. Its volumes stay: nobody knows
+which.
 """
 
 from __future__ import annotations

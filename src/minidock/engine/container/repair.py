@@ -75,7 +75,7 @@ def repair(container: Container) -> bool:
 
 
 def note_end(ownership: Ownership, exit_code: int, *, oom: bool, error: str) -> None:
-    """Leave how a container ended to who looks at it next; its document is locked."""
+    """Keep how a container ended for the next command; its document is locked."""
     end = {"ExitCode": exit_code, "OOMKilled": oom, "Error": error, "FinishedAt": timestamp()}
     ownership.mark(jsontext.dumps(end).encode())
 
@@ -130,7 +130,7 @@ def _is_lost(container: Container) -> bool:
 
 
 def sweep(store: Store) -> None:
-    """Remove what was cut short: containers and volumes that are half made or half removed."""
+    """Remove what was cut short: containers and volumes that are incomplete or half removed."""
     for container_id in list_ids(store):
         if not container_json.is_garbage(store, container_id):
             continue

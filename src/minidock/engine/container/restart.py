@@ -8,8 +8,8 @@ does after a reboot (engine/lifecycle/bulk.py).
     always            whatever the code
     unless-stopped    the same, but one that somebody stopped stays so, over a reboot too
 
-Two things end a policy by hand, and they are not the same. "Cancelled" is of this run: `stop`, and
-a `kill` that means the end, and then no policy brings it back. "Stopped by hand" is remembered in
+A user can end a policy in two ways. "Cancelled" is of this run: `stop`, and
+a `kill` that means the end, and then no policy brings it back. "Manually stopped" is remembered in
 the file manually-stopped beside the container's document, until somebody starts it again: only
 `unless-stopped` asks for it. All this is Docker's, as observed in 26.1.
 
@@ -70,7 +70,7 @@ def policy_of(host_config: dict[str, Any]) -> Policy:
 
 
 def check_policy(host_config: dict[str, Any]) -> None:
-    """Raise UsageError for a policy that there is not, in the daemon's words."""
+    """Raise UsageError for an unknown policy, in the daemon's words."""
     policy = policy_of(host_config)
     if policy.name not in (NO, ON_FAILURE, ALWAYS, UNLESS_STOPPED):
         raise UsageError(

@@ -112,7 +112,7 @@ def _check_address(body: dict[str, Any], host: dict[str, Any]) -> None:
 
 
 def check_destination(target: str) -> None:
-    """Raise UsageError for a mount point that is no absolute path, or is the root itself."""
+    """Raise UsageError for a mount point that is not an absolute path, or is the root itself."""
     if not target.startswith("/") or "\0" in target:
         raise UsageError(
             f"invalid mount path: {target!r} mount path must be absolute",

@@ -137,7 +137,7 @@ def inspect(store: Store, name: str) -> dict[str, Any]:
 def remove(store: Store, name: str, *, force: bool = False) -> None:
     """Remove a volume and all that is in it.
 
-    force: a volume that is not there is no error.
+    force: a missing volume is not an error.
     Raises NotFound, Conflict while a container, running or not, mounts it, and DamagedFile where
     nobody knows whether one does.
     """
@@ -293,7 +293,7 @@ def _document_path(store: Store, name: str) -> str:
 def populate(store: Store, name: str, source: str) -> None:
     """Let an empty volume take over a directory of the image: files, owners, modes, xattrs, links.
 
-    source: path of the directory, such as /proc/self/fd/7; what is no directory is left alone.
+    source: path of the directory, such as /proc/self/fd/7; anything but a directory is left alone.
     Does nothing for a volume that has files.
     """
     home, data = store.volume(name), path(store, name)

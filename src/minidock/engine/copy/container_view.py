@@ -9,7 +9,8 @@ A child process makes the view and works in it:
 /proc, /sys, /dev and what is mounted by --tmpfs are not there, as in Docker: through a /proc with
 the host's processes, a link of the container's would lead out again (/proc/PID/root).
 
-The rules for crossing a wall hold: nothing is imported inside, and no exception leaves the child.
+The rules for entering a container hold: nothing is imported inside, and no exception leaves the
+child.
 
     parent ◄── answer ── child      one JSON text: {"value": …} or {"error": …}
 

@@ -135,7 +135,7 @@ def into_container(
 def extract(container: Container, target: str, read: Callable[[int], bytes]) -> None:
     """Unpack a tar stream in a directory of a container.
 
-    read: gives the next bytes, b"" at the end. Raises Conflict where the target is no directory.
+    read: gives the next bytes, b"" at the end. Raises Conflict where the target is not a directory.
     """
     place = _target_inside(container, target)
     if not place.is_directory:

@@ -8,7 +8,7 @@ It is what was looked at, a verdict, what was seen, and the fix where there is o
     unknown   could not be found out: it takes root
 
 Each finding also *predicts*: `can` names what can be done here, as True, False, or None for "not
-known". The predictions are held against reality by tests/e2e/test_doctor.py:
+known". tests/e2e/test_doctor.py compares the predictions with reality:
 
     run          a container without a network            memory swap cpu "cpu shares" cpuset pids
     network      a container on the bridge                io "io weight"    these limits

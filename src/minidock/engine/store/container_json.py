@@ -2,10 +2,10 @@
 
 What is checked is what the code relies on; the rest is shown as it stands.
 
-A container's directory without one is half made, and nobody misses it, or it has lost it: that is
-damage. The two are told apart by bundle/config.json, which the first start writes; a removal takes
-the whole directory away in one rename. A container that goes with its end (--rm, a build's step) is
-not written durably, and has a mark beside its document: damaged, it is thrown away.
+A container's directory without one is incomplete (its creation was cut short), or has lost it: that
+is damage. The two are told apart by bundle/config.json, which the first start writes; a removal
+takes the whole directory away in one rename. A container that goes with its end (--rm, a build's
+step) is not written durably, and has a mark beside its document: damaged, it is thrown away.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def list_ids(store: Store) -> list[str]:
 
 
 def read(store: Store, container_id: str) -> dict[str, Any] | None:
-    """A container's document, or None where there is no such container, or only half of one.
+    """A container's document, or None for an unknown or incomplete container.
 
     Raises DamagedFile.
     """

@@ -1,11 +1,11 @@
 """The journal of a container: one file, to which each process that acts on the container appends.
 
-    engine    a command: it bears the monitor, stops, removes, pauses; it repairs after a crash
+    engine    a command: it spawns the monitor, stops, removes, pauses; it repairs after a crash
     monitor   launches, runs programs inside, takes down      (engine/monitor/main.py)
     errand    its child, for what waits                       (engine/monitor/child_task.py)
     init, stage, exec   inside; they hold no file, and send their records to the monitor
 
-A launch begins a fresh file, whose first records are those of the command that bore the monitor.
+A launch begins a fresh file, whose first records are those of the command that spawned the monitor.
 Restarts by the container's policy are told after it, until they are too many for one file.
 A record is one write(2) in append mode, so that records of several processes do not mix. On a full
 disk records are lost, and nothing else: no container stays because its journal cannot be written.
@@ -127,7 +127,7 @@ class recording_to(recording):
             # Not made here: a new file would keep a directory from going that is being removed.
             self._fd = open_lines(paths.journal, create=False)
         except (OSError, DamagedFile):
-            pass  # what is done counts more than what is told
+            pass  # the act counts more than its record
         super().__init__(writer(self._fd))
 
     def __exit__(self, *error: object) -> None:
@@ -137,7 +137,7 @@ class recording_to(recording):
 
 
 def writer(fd: int) -> Callable[[str], None]:
-    """What writes records to an open journal; losing one is no error."""
+    """What writes records to an open journal; losing one is not an error."""
 
     def write(record: str) -> None:
         try:

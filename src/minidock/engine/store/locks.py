@@ -9,9 +9,9 @@ anybody can ask who holds it. So "does the monitor live?" is answered without tr
 disk. One thing is strange about it: the lock goes with the *first* descriptor of the file that its
 process closes. So a process that owns a container does not open that file again, not even to look.
 
-An owner that makes things in the kernel leaves a mark in that file until they are unmade. A mark
-without an owner says that a run was cut short, and that its remains are to be cleared. With it may
-stand how the run ended, where that could not be written anywhere else (container/repair.py).
+An owner that makes things in the kernel leaves a mark in that file until it has released them. A
+mark without an owner says that a run was cut short, and that its remains are to be cleared. With it
+may stand how the run ended, where that could not be written anywhere else (container/repair.py).
 
 What else the files of locks hold is nobody's matter; but what stands in the place of one and is no
 regular file raises DamagedFile, as does the lack of one that is there as long as its container.

@@ -23,7 +23,7 @@ def timestamp(moment_ns: int | None = None) -> str:
 def seconds_of(text: str) -> float:
     """A document's moment as seconds since 1970; 0 for none, and for Go's zero time.
 
-    Raises ValueError for what is no moment.
+    Raises ValueError for an invalid timestamp.
     """
     if not text or text.startswith("0001-"):
         return 0.0

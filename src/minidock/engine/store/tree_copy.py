@@ -113,7 +113,7 @@ class _Copy:
 
 
 def _make(held: int, status: os.stat_result, target: int, name: str) -> int:
-    """Make a copy of a file that is no directory; returns a descriptor of it."""
+    """Make a copy of a file that is not a directory; returns a descriptor of it."""
     if stat.S_ISREG(status.st_mode):
         made = os.open(name, _NEW_FILE, 0o600, dir_fd=target)
         try:

@@ -113,6 +113,25 @@ def test_rmi(store: Store, moment: str) -> None:
         assert all(os.path.isdir(directory) for directory in image.layer_directories())
 
 
+@pytest.mark.parametrize("moment", ["before images.json", "after a layer"])
+def test_build_from_an_image_whose_removal_was_cut_short(
+    store: Store, tmp_path: Path, moment: str
+) -> None:
+    """It is gone, so that the build asks its registry; nobody listens there."""
+    name = "localhost:1/small:1"
+    load(store, io.BytesIO(archives.docker_archive(LAYERS, tags=[name])))
+    cut_short(MOMENTS[moment].replace('new["images"]', "True"), REMOVING.replace("small:1", name))
+    (tmp_path / "Dockerfile").write_text(f"FROM {name}\nRUN true\n")
+    built = subprocess.run(
+        [sys.executable, "-m", "minidock", "build", tmp_path],
+        env={**os.environ, "PYTHONPATH": str(SOURCE), "MINIDOCK_ROOT": store.root},
+        capture_output=True,
+        text=True,
+    )
+    assert built.returncode == 1 and "onnection refused" in built.stderr, built.stderr
+    assert ImageStore(store).list() == []
+
+
 @pytest.mark.parametrize("moment", ["before a layer", "after a layer"])
 def test_builder_prune(store: Store, moment: str) -> None:
     with Cache(store) as cache, Staging(store, "build") as staging:

@@ -27,6 +27,7 @@ from minidock.engine.dockerfile.parser import parse
 from minidock.engine.image.build_cache import Cache
 from minidock.engine.image.image import NewImage
 from minidock.engine.image.images import ImageStore
+from minidock.engine.image.lock import settle_images
 from minidock.engine.store.store import Staging
 from minidock.errors import Conflict, MinidockError
 
@@ -45,6 +46,7 @@ def build(store: Store, options: Options, progress: Progress) -> Result:
     Raises BuildFailed with the Dockerfile's lines and the output of the failed step; before the
     first step, the errors of the context and the store.
     """
+    settle_images(store)
     with (
         Cache(store) as cache,
         Staging(store, "build") as staging,

@@ -68,7 +68,7 @@ def repair(container: Container) -> bool:
             remove_owned(container, volumes=True)
             return False
         return True
-    except NotFound:
+    except (FileNotFoundError, NotFound):  # removed meanwhile
         return False
     finally:
         ownership.release()

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from minidock import document
-from minidock.engine.store.store import StoreLock
+from minidock.engine.store.store import StoreLock, needs_recovery
 from minidock.errors import DamagedFile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.paths import Store
 
 
 class ImagesLock(StoreLock):
@@ -19,3 +23,10 @@ class ImagesLock(StoreLock):
             self.mark(settled=True)
         except DamagedFile as error:  # deferred; commands that need the file report it
             document.report_skipped(error)
+
+
+def settle_images(store: Store) -> None:
+    """Settle an interrupted change of images, if there is one, before they are read unlocked."""
+    if needs_recovery(store):
+        with ImagesLock(store):
+            pass  # which settles it

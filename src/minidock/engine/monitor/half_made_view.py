@@ -3,7 +3,7 @@
 The engine must not import views, which belong to higher layers. So LAUNCH names a module, whose
 function
 
-    look_on(container, created, tell)      created: runtime/lifecycle.py; tell(line): to the command
+    inspect(container, created, tell)      created: runtime/lifecycle.py; tell(line): to the command
 
 is called in the monitor, while init waits for its start. An error ends the launch.
 """
@@ -28,12 +28,12 @@ def load_view(
     """Load the view that LAUNCH names; None without one."""
     if not request.get("view"):
         return None
-    module = __import__(request["view"], fromlist=["look_on"])
+    module = __import__(request["view"], fromlist=["inspect"])
 
     def tell(line: str) -> None:
         starter.send(protocol.RECORD + line.encode())
 
-    def look_on(created: lifecycle.Container) -> None:
-        module.look_on(container, created, tell)
+    def inspect(created: lifecycle.Container) -> None:
+        module.inspect(container, created, tell)
 
-    return look_on
+    return inspect

@@ -56,11 +56,11 @@ class RunResources:
 def launch(
     container: Container,
     stdio: tuple[int, int, int] | None,
-    look_on: Callable[[lifecycle.Container], None] | None = None,
+    inspect: Callable[[lifecycle.Container], None] | None = None,
 ) -> RunResources:
     """Start a container: its layers, its bundle, its namespaces, its network, its command.
 
-    stdio: the command's ends of its pipes; None for a terminal, which init opens. look_on: called
+    stdio: the command's ends of its pipes; None for a terminal, which init opens. inspect: called
     just before the command starts.
     Raises MinidockError; everything is undone then.
     """
@@ -82,8 +82,8 @@ def launch(
         )
         joined.require_alive()
         network.connect(created.pid)
-        if look_on is not None:
-            look_on(created)
+        if inspect is not None:
+            inspect(created)
         lifecycle.start(created.state)
         created.await_exec()
     return RunResources(created, network)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 class Run:
     """A container's command, running.
 
-    session: its streams. look_on: as for `launch`. The constructor launches the container, and
+    session: its streams. inspect: as for `launch`. The constructor launches the container, and
     raises what `launch` raises.
     """
 
@@ -39,7 +39,7 @@ class Run:
         self,
         loop: Loop,
         container: Container,
-        look_on: Callable[[lifecycle.Container], None] | None = None,
+        inspect: Callable[[lifecycle.Container], None] | None = None,
     ) -> None:
         self._loop = loop
         self._container = container
@@ -48,7 +48,7 @@ class Run:
         pipes = None if config.get("Tty") else Pipes(stdin=bool(config.get("OpenStdin")))
         try:
             self._resources: RunResources = launch(
-                container, pipes.theirs if pipes else None, look_on
+                container, pipes.theirs if pipes else None, inspect
             )
         except BaseException:
             if pipes is not None:

@@ -35,7 +35,7 @@ _DEATH_SECONDS = 5.0
 _MESSAGE_BYTES = 64 * 1024
 
 
-def run_probes(
+def inspect(
     container: Container, created: lifecycle.Container, tell: Callable[[str], None]
 ) -> None:
     """Run all probes in a created container; tell each finding as a JSON line.

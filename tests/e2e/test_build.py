@@ -293,7 +293,7 @@ def test_running_step_can_be_looked_at(
     assert minidock.ok("ps", "--size", "--format", "{{.Size}}").startswith("2B")
     refused = minidock("commit", step)
     assert refused.code == 1
-    assert "is a step of a build" in refused.stderr
+    assert "is a RUN step of a build" in refused.stderr
     minidock.ok("exec", step, "touch", "/c/go")
     process.communicate(timeout=patience(20))
     assert process.returncode == 0

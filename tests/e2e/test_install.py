@@ -197,7 +197,7 @@ def test_uninstall_takes_away_what_install_put_there(installed: Installed) -> No
     try:
         installed.run("minidock", "image", "make", "busybox")
         installed.run("minidock", "run", "-d", "--name", "box", "busybox", "sleep", "600")
-        assert "the bridge and its rules stay" in installed.install("--uninstall")
+        assert "the bridge and its firewall rules stay" in installed.install("--uninstall")
         assert store.bridge in machine.links()
         installed.install()
         installed.run("minidock", "rm", "-f", "box")

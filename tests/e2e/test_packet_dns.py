@@ -442,6 +442,6 @@ def test_the_command_prints_it(shop: Minidock) -> None:
     assert "gone is not running" in json.loads(printed.stdout)["verdict"]
     assert shop("packet", "gone", "--dns", "db").stderr.count("gone is not running") == 1
     assert "invalid name: 'a..b'" in shop("packet", "client", "--dns", "a..b").stderr
-    assert "from one container" in shop("packet", "client", "db", "--dns", "db").stderr
+    assert "requires exactly one container" in shop("packet", "client", "db", "--dns", "db").stderr
     tables = sh("nft list tables")
     assert "minidock-packet" not in tables

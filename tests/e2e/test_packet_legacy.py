@@ -56,4 +56,4 @@ def test_counters_tell_the_rules(kind: str, store: Store, busybox_image: str) ->
     assert ends == ["program", "filter FORWARD"]
     assert "-P FORWARD DROP" in no_forward["verdict"]
     assert "RELATED,ESTABLISHED" in no_forward["advice"]
-    assert "iptables is of the legacy kind here" in done.stdout
+    assert "This host uses iptables-legacy" in done.stdout

@@ -357,7 +357,11 @@ def test_what_a_script_could_only_half_say_is_refused(
     minidock.ok("run", "-d", "--name", "other", "--network", "none", "busybox", *IN_SLEEP)
     refused = {
         "a script cannot let the kernel choose a port": ["-p", "80", "busybox"],
-        "a script joins no other container's namespaces": ["--pid", "container:other", "busybox"],
+        "a script cannot join another container's namespaces": [
+            "--pid",
+            "container:other",
+            "busybox",
+        ],
         'the run would fail: exec: "nosuch": executable file not found': ["busybox", "nosuch"],
         "No such image: nosuch": ["nosuch"],
     }

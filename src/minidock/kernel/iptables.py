@@ -55,9 +55,14 @@ class _Helper:
             os.write(self._input, given.encode())
             os.lseek(self._input, 0, os.SEEK_SET)
             path, parent = find(name), os.getpid()
-            self._pid = os.fork()
-            if self._pid == 0:
-                _become(path, [name, *arguments], files, parent)
+            # No signal's handler may run in the child: it would unwind our own stack there.
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, _ALL_SIGNALS)
+            try:
+                self._pid = os.fork()
+                if self._pid == 0:
+                    _become(path, [name, *arguments], files, parent)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         except BaseException:
             self._close()
             raise

@@ -22,8 +22,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_SETTLING_SECONDS = 10.0
-
 
 class Container:
     """One container.

@@ -77,7 +77,10 @@ def repair(container: Container) -> bool:
 def note_end(ownership: Ownership, exit_code: int, *, oom: bool, error: str) -> None:
     """Keep how a container ended for the next command; its document is locked."""
     end = {"ExitCode": exit_code, "OOMKilled": oom, "Error": error, "FinishedAt": timestamp()}
-    ownership.mark(jsontext.dumps(end).encode())
+    try:
+        ownership.mark(jsontext.dumps(end).encode())
+    except OSError:
+        pass  # a full disk: the next command finds the mark without a note, and writes 137
 
 
 def _noted_end(ownership: Ownership) -> dict[str, Any] | None:

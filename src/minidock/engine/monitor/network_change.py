@@ -152,7 +152,7 @@ class _NetworkChange:
             self._finish(error)
             return
         self._send(
-            lambda: self._leave(gateway_network),
+            lambda: self._leave_and_save(gateway_network),
             done=lambda: self._finish(error),
             failed=lambda failure: self._finish(error),
         )
@@ -174,28 +174,40 @@ class _NetworkChange:
     def _apply(self, gateway_network: str) -> None:
         """Join, or leave, and write it down. gateway_network: the last one."""
         if self._asked is None:
-            self._leave(gateway_network)
+            self._leave_and_save(gateway_network)
         else:
             self._join(self._asked, gateway_network)
-        self._save()
+            self._save()
+            self._serve_names()
 
     def _join(self, asked: dict[str, Any], gateway_network: str) -> None:
-        container, network = self._container, self._run.network
         with self._telling():
-            address = network.join(self._network, asked, before=gateway_network)
-            network_files.add_address(container, address)
-            if network.dns_sockets is not None and not self._run.serves_dns:
-                # Few containers come to have names while they run.
-                from minidock.engine.network.dns.sockets import redirect_port_53
+            address = self._run.network.join(self._network, asked, before=gateway_network)
+            network_files.add_address(self._container, address)
 
-                redirect_port_53(network.dns_sockets)
-                network_files.enable_name_server(container)
+    def _serve_names(self) -> None:
+        """Let the container ask our name server, from its first network with names on.
+
+        Last: a change that fails before leaves the container with the name servers that it had.
+        """
+        dns_sockets = self._run.network.dns_sockets
+        if dns_sockets is None or self._run.serves_dns:
+            return
+        from minidock.engine.network.dns.sockets import redirect_port_53  # rarely needed
+
+        with self._telling():
+            redirect_port_53(dns_sockets)
+            network_files.enable_name_server(self._container)
 
     def _leave(self, gateway_network: str) -> None:
         with self._telling():
             address = self._run.network.leave(self._network, before=gateway_network)
             if address:
                 network_files.drop_address(self._container, address)
+
+    def _leave_and_save(self, gateway_network: str) -> None:
+        self._leave(gateway_network)
+        self._save()
 
     def _save(self) -> None:
         """Save the networks, and keep concurrent changes of the document."""

@@ -54,7 +54,7 @@ def copy_attributes(source: int, target: int) -> None:
 
 
 def open_directory(path: str) -> _opened:
-    """`with opened_directory(path) as descriptor:` a directory, open for reading.
+    """`with open_directory(path) as descriptor:` a directory, open for reading.
 
     path: of the store, or a /proc/self/fd entry, which a container cannot exchange.
     """

@@ -1,7 +1,7 @@
 """Output of `build` on stderr: progress, and the error of a failed step.
 
 --progress auto     tty where stderr is a terminal, else plain
---progress plain    BuildKit's lines                              build_screen.py
+--progress plain    BuildKit's lines                              build_progress.py
 --progress tty      a live view                                   build_live.py
 --progress quiet    nothing, as with -q
 """

@@ -26,8 +26,8 @@ def check(arguments: tuple[str, ...], *, lab: str, item: str, json: bool) -> int
     """Run your program in a sandbox, and report what was observed for each item
 
     DIR: the directory that `lab start` created (default: the current directory). The exit code is 0
-    with all points, else 1. Outside of such a directory, while a set-up of `lab fault` exists:
-    reports what is still broken in it, or removes it if it is repaired.
+    with all points, else 1. Without arguments, outside of such a directory and while a set-up
+    of `lab fault` exists: reports what is still broken in it, or removes it if it is repaired.
     """
     if not (arguments or lab or item):
         from minidock.cli.verbs.lab_fault import check_fault

@@ -44,7 +44,7 @@ def _pair(text: str) -> tuple[str, str]:
 )
 @value("-d", "--driver", default="bridge", help="Network driver; only bridge is available")
 @values("--gateway", help="IPv4 gateway of the subnet (address of the bridge)")
-@switch("--internal", help="No connections to or from outside the network")
+@switch("--internal", help="No connections to or from outside, other than the host")
 @values("--ip-range", help="Allocate container addresses from a sub-range")
 @values("--label", help="Set a label of the network (NAME=VALUE)")
 @values("-o", "--opt", type=FlagType("map", _pair), help="Set driver specific options (NAME=VALUE)")
@@ -115,11 +115,11 @@ def connect(arguments: tuple[str, ...], *, alias: tuple[str, ...], ip: str) -> N
 
 
 @command("NETWORK CONTAINER", at_least=2, at_most=2, complete=networks_and_containers)
-@switch("-f", "--force", help="Also disconnect a container that no longer exists")
+@switch("-f", "--force", help="Accepted as docker has it; has no effect")
 def disconnect(arguments: tuple[str, ...], *, force: bool) -> None:
     """Remove a container from a network
 
-    minidock disconnects a container that no longer exists also without --force.
+    A container that is removed leaves its networks at once, so that there is nothing to force.
     """
     from minidock.engine.lifecycle import connect
 

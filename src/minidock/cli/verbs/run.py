@@ -115,7 +115,8 @@ def _create(store: Store, body: dict[str, Any], flags: dict[str, Any]) -> Contai
         container = _create_or_pull(store, body, flags)
     except NameInUse as error:
         id_file.remove()
-        error.hint = _taken(flags["name"])
+        if flags["name"]:
+            error.hint = _taken(flags["name"])
         raise
     except BaseException:
         id_file.remove()

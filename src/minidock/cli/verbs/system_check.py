@@ -26,8 +26,9 @@ def check(arguments: tuple[str, ...], *, repair: bool, all: bool, quiet: bool) -
     directories and files of this store that nothing needs, after a kill -9 or an incomplete manual
     removal. Resources of running containers are never listed, nor those kept for the next container
     (the bridge, the sealed interpreter), which "minidock system down" removes. --repair removes
-    leftovers, moves damaged files to the store's directory damaged/, and recreates what it can. The
-    exit code is 1 if there are leftovers or damaged files, else 0.
+    leftovers, moves damaged files to the store's directory damaged/, and recreates what it can.
+    The exit code is 1 if there are leftovers or damaged files, with --repair if one of them could
+    not be removed; else 0.
     """
     if all and (repair or quiet):
         raise UsageError("--all excludes --repair and --quiet")

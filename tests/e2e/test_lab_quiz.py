@@ -404,7 +404,7 @@ def test_without_its_image_it_says_where_to_get_one(minidock: Minidock, store: S
     assert "minidock image make busybox" in refused.stderr
     assert not os.path.exists(store.containers) or os.listdir(store.containers) == []
     for count in ("0", "-3", "1000"):
-        assert "there are " in minidock("lab", "quiz", f"--count={count}", stdin="").stderr
+        assert "the maximum is " in minidock("lab", "quiz", f"--count={count}", stdin="").stderr
 
 
 def test_on_a_terminal_a_slip_is_asked_again(minidock: Minidock, busybox_image: str) -> None:

@@ -223,7 +223,9 @@ def test_who_has_ended_is_looked_at_when_its_monitor_has_said_so(
     later.start()
     os.kill(int(container.state["Pid"]), signal.SIGKILL)
     assert "container short does not run" in minidock("ns", "short").stderr
-    assert "the kind proc is at /proc" in minidock.ok("where", "short:/proc/self")
+    assert "a mount at /proc, not in a layer: a file system of type proc" in minidock.ok(
+        "where", "short:/proc/self"
+    )
     assert "It does not run" in minidock.ok("where", "short")
     later.join()
 

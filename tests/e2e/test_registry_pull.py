@@ -349,7 +349,7 @@ def test_where_nobody_answers_it_is_said_at_once(name: str, minidock: Minidock) 
         assert result.stderr.count("minidock: ") == 1
         assert any(
             words in result.stderr
-            for words in ("connection refused", "lookup: ", "docker.io is not asked")
+            for words in ("connection refused", "lookup: ", "docker.io is blocked")
         ), str(result)
 
 

@@ -108,8 +108,8 @@ os._exit = tell
 UNSEALED_LAYER = """
 import minidock.engine.image.unpack_child as u
 from minidock.kernel.path import chroot
-assert u.enter
-u.enter = chroot
+assert u.enter_chroot
+u.enter_chroot = chroot
 """
 ASKS_FOR_NAMES = """
 import pwd

@@ -158,14 +158,17 @@ def test_its_network_is_what_the_kernel_has_and_not_what_was_made(box: Box, stor
     output(f"ip address del {gateway['local']}/{gateway['prefixlen']} dev {store.bridge}; echo")
     told = {part["name"]: part["what"] for part in box.parts()}
     assert told[cable].endswith("attached to no bridge")
-    assert told["eth0"] == "no address: its end of the cable, which is down"
+    assert told["eth0"] == "no address: its end of the veth pair, which is down"
     assert told[store.bridge] == f"the bridge, without the gateway's address {gateway['local']}"
     port = next(name for name in told if name.startswith("port "))
     assert told[port].startswith("held on the host by the monitor")
     output(f"{inside} address add 10.1.2.3/24 dev eth0; ip link set {cable} up; echo")
     output(f"ip link set {cable} master {store.bridge}; echo")
     told = {part["name"]: part["what"] for part in box.parts()}
-    assert told["eth0"].startswith("10.1.2.3: ") and told[cable].endswith(f"into {store.bridge}")
+    assert told["eth0"].startswith("10.1.2.3: ")
+    assert told[cable].endswith(f"attached to {store.bridge}")
+        f"attached to {store.bridge}"
+    )
     output(f"ip link delete {cable}; echo")
     assert not {cable, "eth0"} & {part["name"] for part in box.parts()}
 
@@ -290,7 +293,7 @@ def _told(minidock: Minidock, path: str) -> dict[str, Any]:
         (["nobody:etc/x"], "No such container, image or volume: nobody:etc/x"),
         (["busybox:/nothing/at/all"], "/nothing does not exist"),
         (["busybox:/etc/nothing"], "no layer of busybox has /etc/nothing"),
-        (["busybox:/etc/passwd/x"], "/etc/passwd is a file, so there is no x in it"),
+        (["busybox:/etc/passwd/x"], "/etc/passwd is not a directory, so x cannot be in it"),
         (["--type", "nonsense", "busybox"], '"nonsense" is not a valid value for --type'),
         (["--type", "volume", "busybox:/etc"], "a volume has no layers"),
     ],
@@ -302,4 +305,4 @@ def test_what_is_not_there_is_said_in_one_sentence(
     assert (result.code, result.stdout) == (1, "")
     assert result.stderr.startswith(f"minidock: {message}\n"), result.stderr
     if "etc/x" in message:
-        assert "begins with a slash: minidock where nobody:/etc/x" in result.stderr
+        assert "must begin with a slash: minidock where nobody:/etc/x" in result.stderr

@@ -81,7 +81,7 @@ class Maze:
             path = f"/proc/{container.state['Pid']}/root{answer.place}"
         elif isinstance(answer, MountedPath):
             path = answer.source
-        elif answer is not None and answer.found.counted:
+        elif answer is not None and answer.found.visible:
             path = f"{container.paths.merged}/{os.fsdecode(answer.found.path)}"
         else:
             return None
@@ -96,7 +96,7 @@ def place_of(answer: MountedPath | Story | None) -> str:
     """Where an answer says that a path leads."""
     if isinstance(answer, MountedPath):
         return f"{answer.place} at {answer.point}, {answer.source}"
-    return f"/{os.fsdecode(answer.found.path)}" if answer and answer.found.counted else ""
+    return f"/{os.fsdecode(answer.found.path)}" if answer and answer.found.visible else ""
 
 
 def _sentences(answer: MountedPath | Story | None) -> list[str]:
@@ -156,7 +156,7 @@ def test_links_lead_through_binds_and_volumes(
     assert told() == expected
     links = minidock.ok("where", "box:/bind/in/x").splitlines()
     assert "    /bind/in is a link to ../v/q." in links
-    assert "It points to /etc, which `where`" in minidock.ok("where", "box:/bind/link")
+    assert "It points to /etc, look it up with `where`" in minidock.ok("where", "box:/bind/link")
     minidock.ok("stop", "-t", "0", "box")
     assert told() == expected
 
@@ -187,7 +187,7 @@ def test_a_hard_link_is_not_a_rename(
     inodes = minidock.ok("exec", "box", "stat", "-c", "%i", "/etc/two", "/etc/passwd").split()
     assert inodes[0] == inodes[1]
     assert "the same file as /etc/passwd." in minidock.ok("where", "box:/etc/two")
-    assert "it is /m too." in minidock.ok("where", "box:/n")
-    assert "it is /again too." in minidock.ok("where", "box:/moved")
+    assert "It has further hard links: /m." in minidock.ok("where", "box:/n")
+    assert "It has further hard links: /again." in minidock.ok("where", "box:/moved")
     assert "Or it was /one of layer 2" in minidock.ok("where", "box:/three")
     assert "the same file as /two." in minidock.ok("where", "box:/four")

@@ -167,8 +167,6 @@ def test_its_network_is_what_the_kernel_has_and_not_what_was_made(box: Box, stor
     told = {part["name"]: part["what"] for part in box.parts()}
     assert told["eth0"].startswith("10.1.2.3: ")
     assert told[cable].endswith(f"attached to {store.bridge}")
-        f"attached to {store.bridge}"
-    )
     output(f"ip link delete {cable}; echo")
     assert not {cable, "eth0"} & {part["name"] for part in box.parts()}
 

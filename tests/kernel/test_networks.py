@@ -409,7 +409,7 @@ def test_no_port_is_held_when_one_of_them_is_taken(lab: Lab, store: Store) -> No
 def test_address_of_another_host_cannot_be_published_on(lab: Lab) -> None:
     with pytest.raises(MinidockError, match="Cannot assign requested address") as raised:
         ports.bind(requested("9.9.9.9:8090:80"))
-    assert "9.9.9.9 is no address of this host" in raised.value.hint
+    assert "9.9.9.9 is not an address of this host" in raised.value.hint
 
 
 def test_free_choice_and_ranges_give_ports_that_answer(lab: Lab, store: Store) -> None:

@@ -71,7 +71,7 @@ def test_a_chapter_opens_with_who_where_and_when() -> None:
         ("init", "runtime.rootfs", "0 µs"),
         ("init", "runtime.process_config", "3.0 ms"),
     ]
-    assert "enter_steps: Make the container's tree the only one." in text
+    assert "enter_steps: Change the root to the rootfs" in text
 
 
 def test_what_a_chapter_has_said_is_not_said_again() -> None:

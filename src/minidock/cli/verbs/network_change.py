@@ -119,7 +119,7 @@ def connect(arguments: tuple[str, ...], *, alias: tuple[str, ...], ip: str) -> N
 def disconnect(arguments: tuple[str, ...], *, force: bool) -> None:
     """Remove a container from a network
 
-    A container that is removed leaves its networks at once, so that there is nothing to force.
+    A removed container leaves its networks at once: nothing is left to force.
     """
     from minidock.engine.lifecycle import connect
 

@@ -12,13 +12,34 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from support.registry import Authority
 
 ENDS_SECONDS = 12.0
 _PAUSE_SECONDS = 0.1
+
+
+@contextmanager
+def serving(answer: Callable[[socket.socket], None]) -> Iterator[str]:
+    """A server on loopback for as long as the block lasts: "127.0.0.1:PORT".
+
+    answer: called with each connection, in a thread of its own.
+    """
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listening.accept()
+                threading.Thread(target=answer, args=(connection,), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=serve, daemon=True).start()
+        try:
+            yield f"127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager
@@ -45,16 +66,8 @@ def dripping(at_once: bytes, drips: bytes, *, authority: Authority | None = None
                         return
                     sock.sendall(bytes([byte]))
 
-    def serve(server: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = server.accept()
-                threading.Thread(target=answer, args=(connection,), daemon=True).start()
-
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        threading.Thread(target=serve, args=(server,), daemon=True).start()
+    with serving(answer) as host:
         try:
-            yield f"127.0.0.1:{server.getsockname()[1]}"
+            yield host
         finally:
             ended.set()
-            server.shutdown(socket.SHUT_RDWR)

@@ -17,6 +17,7 @@ import pytest
 
 from minidock.engine.build import context_remote, git
 from minidock.errors import MinidockError
+from support.dripping import serving
 from support.patience import patience
 
 pytestmark = pytest.mark.skipif(not shutil.which("git"), reason="git is not here")
@@ -32,27 +33,19 @@ def server(at_once: bytes, drip: bytes, seen: list[str] | None = None) -> Iterat
     ended = threading.Event()
 
     def answer(connection: socket.socket) -> None:
+        if seen is not None:
+            seen.append("connection")
         with contextlib.suppress(OSError), connection:
             connection.sendall(at_once)
             until = time.monotonic() + 60
             while time.monotonic() < until and not ended.wait(0.1):
                 connection.sendall(drip)
 
-    def serve(listening: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = listening.accept()
-                if seen is not None:
-                    seen.append("connection")
-                threading.Thread(target=answer, args=(connection,), daemon=True).start()
-
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        threading.Thread(target=serve, args=(listening,), daemon=True).start()
+    with serving(answer) as host:
         try:
-            yield f"127.0.0.1:{listening.getsockname()[1]}"
+            yield host
         finally:
             ended.set()
-            listening.shutdown(socket.SHUT_RDWR)
 
 
 def of_folder(folder: Path) -> list[str]:

@@ -123,14 +123,13 @@ class _Helper:
 def _become(path: str, argv: list[str], files: list[int], parent: int) -> NoReturn:
     """What the child does: it becomes the program. posix_spawn(3) cannot tie it to its parent."""
     try:
-        die_with_parent()
-        if os.getppid() == parent:
-            for number, file in enumerate(files):
-                os.dup2(file, number)
-            for number in _ALL_SIGNALS:
-                signal.signal(number, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_SETMASK, [])
-            os.execve(path, argv, {"PATH": ":".join(_DIRECTORIES), "LC_ALL": "C"})
+        die_with_parent(parent)
+        for number, file in enumerate(files):
+            os.dup2(file, number)
+        for number in _ALL_SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        os.execve(path, argv, {"PATH": ":".join(_DIRECTORIES), "LC_ALL": "C"})
     finally:
         os._exit(127)
 

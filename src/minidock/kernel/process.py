@@ -52,9 +52,14 @@ def set_not_dumpable() -> None:
     syscall("prctl", PR_SET_DUMPABLE, 0, 0, 0, 0, subject="PR_SET_DUMPABLE")
 
 
-def die_with_parent() -> None:
-    """Be killed by the kernel when the parent ends; a change of user, and a fork, forget it."""
+def die_with_parent(parent: int = 0) -> None:
+    """Be killed by the kernel when the parent ends; a change of user, and a fork, forget it.
+
+    parent: its pid, if known: a parent that ended before the call would not be noticed.
+    """
     syscall("prctl", PR_SET_PDEATHSIG, 9, 0, 0, 0, subject="PR_SET_PDEATHSIG")
+    if parent and os.getppid() != parent:
+        os._exit(1)
 
 
 def _new_session_sh() -> str:

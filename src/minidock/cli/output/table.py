@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 
+from minidock.cli.frame.pflag import value
 from minidock.cli.output.columns import align
 
 TYPE_CHECKING = False
@@ -14,6 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from minidock.cli.output.columns import Row
+
+format_flag = value(
+    "--format",
+    default="",
+    help="Format output: 'table', 'table TEMPLATE', 'json' or a Go template",
+)
 
 
 def write_rows(

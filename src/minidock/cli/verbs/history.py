@@ -6,10 +6,10 @@ import time
 
 from minidock.cli.frame.command import command
 from minidock.cli.frame.complete import images
-from minidock.cli.frame.pflag import switch, value
+from minidock.cli.frame.pflag import switch
 from minidock.cli.output.columns import Row
 from minidock.cli.output.human import ago, ellipsis, moment_of, short_id, size
-from minidock.cli.output.table import write_column, write_rows
+from minidock.cli.output.table import format_flag, write_column, write_rows
 from minidock.paths import Store
 
 TYPE_CHECKING = False
@@ -28,11 +28,7 @@ _CREATED_BY_MAX = 45
 
 
 @command("IMAGE", at_least=1, at_most=1, complete=images)
-@value(
-    "--format",
-    default="",
-    help="Format output: 'table', 'table TEMPLATE', 'json' or a Go template",
-)
+@format_flag
 @switch("-H", "--human", default=True, help="Print sizes and times in human-readable form")
 @switch("--no-trunc", help="Don't truncate output")
 @switch("-q", "--quiet", help="Print only image IDs")

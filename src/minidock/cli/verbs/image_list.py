@@ -15,10 +15,10 @@ from minidock.cli.flags.filters import (
 )
 from minidock.cli.frame.command import command
 from minidock.cli.frame.complete import images as image_names
-from minidock.cli.frame.pflag import switch, value
+from minidock.cli.frame.pflag import switch
 from minidock.cli.output.columns import Row
 from minidock.cli.output.human import ago, local_time, moment_of, short_id, size
-from minidock.cli.output.table import write_column, write_rows
+from minidock.cli.output.table import format_flag, write_column, write_rows
 from minidock.paths import Store
 
 TYPE_CHECKING = False
@@ -51,11 +51,7 @@ _DIGEST_COLUMNS = (*_COLUMNS[:2], "Digest", *_COLUMNS[2:])
 @switch("-a", "--all", help="Include intermediate images of builds")
 @switch("--digests", help="Show digests")
 @filter_flag
-@value(
-    "--format",
-    default="",
-    help="Format output: 'table', 'table TEMPLATE', 'json' or a Go template",
-)
+@format_flag
 @switch("--no-trunc", help="Don't truncate output")
 @switch("-q", "--quiet", help="Print only image IDs")
 def images(

@@ -17,7 +17,7 @@ from minidock.cli.frame.pflag import switch, unsupported, value
 from minidock.cli.output.columns import Row
 from minidock.cli.output.human import go_time, short_id
 from minidock.cli.output.inspect_output import inspect_all
-from minidock.cli.output.table import write_column, write_rows
+from minidock.cli.output.table import format_flag, write_column, write_rows
 from minidock.paths import Store
 
 TYPE_CHECKING = False
@@ -71,11 +71,7 @@ def is_builtin(network: dict[str, Any]) -> bool:
 
 @command()
 @filter_flag
-@value(
-    "--format",
-    default="",
-    help="Format output: 'table', 'table TEMPLATE', 'json' or a Go template",
-)
+@format_flag
 @switch("--no-trunc", help="Don't truncate output")
 @switch("-q", "--quiet", help="Print only network IDs")
 def ls(

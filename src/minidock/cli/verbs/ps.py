@@ -13,7 +13,7 @@ from minidock.cli.flags.filters import (
 from minidock.cli.frame.command import command
 from minidock.cli.frame.pflag import INT, switch, value
 from minidock.cli.output import container_row
-from minidock.cli.output.table import write_column, write_rows
+from minidock.cli.output.table import format_flag, write_column, write_rows
 from minidock.numerals import atoi
 from minidock.paths import Store
 
@@ -35,11 +35,7 @@ _HEALTH = ("none", "starting", "healthy", "unhealthy")
 @command()
 @switch("-a", "--all", help="Include stopped containers")
 @filter_flag
-@value(
-    "--format",
-    default="",
-    help="Format output: 'table', 'table TEMPLATE', 'json' or a Go template",
-)
+@format_flag
 @value(
     "-n",
     "--last",

@@ -9,11 +9,11 @@ from contextlib import redirect_stdout
 
 from minidock.cli.frame.command import command
 from minidock.cli.frame.complete import running_containers
-from minidock.cli.frame.pflag import switch, value
+from minidock.cli.frame.pflag import switch
 from minidock.cli.frame.safe_output import raw_stream
 from minidock.cli.output.columns import Row
 from minidock.cli.output.human import binary_size, short_id, size
-from minidock.cli.output.table import write_rows
+from minidock.cli.output.table import format_flag, write_rows
 from minidock.errors import NotFound
 from minidock.paths import Store
 
@@ -34,11 +34,7 @@ _FIRST_SECONDS, _NEXT_SECONDS = 0.5, 1.0
 
 @command("[CONTAINER...]", complete=running_containers)
 @switch("-a", "--all", help="Include stopped containers")
-@value(
-    "--format",
-    default="",
-    help="Format output: 'table', 'table TEMPLATE', 'json' or a Go template",
-)
+@format_flag
 @switch("--no-stream", help="Print one sample and exit")
 @switch("--no-trunc", help="Don't truncate output")
 def stats(

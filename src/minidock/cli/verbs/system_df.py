@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from minidock.cli.frame.command import command
-from minidock.cli.frame.pflag import switch, value
+from minidock.cli.frame.pflag import switch
 from minidock.cli.output.columns import Row
 from minidock.cli.output.human import size
 from minidock.cli.output.sizes import container_sizes, images_and_layers, tree_bytes
-from minidock.cli.output.table import write_rows
+from minidock.cli.output.table import format_flag, write_rows
 from minidock.paths import Store
 
 _COLUMNS = ("Type", "TotalCount", "Active", "Size", "Reclaimable")
@@ -35,11 +35,7 @@ class Usage:
 
 
 @command()
-@value(
-    "--format",
-    default="",
-    help="Format output: 'table', 'table TEMPLATE', 'json' or a Go template",
-)
+@format_flag
 @switch("-v", "--verbose", help="Show each image, container, volume and cache record")
 def df(arguments: tuple[str, ...], *, format: str, verbose: bool) -> None:
     """Show minidock disk usage"""

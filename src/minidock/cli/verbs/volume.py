@@ -17,7 +17,7 @@ from minidock.cli.frame.lazy import Group
 from minidock.cli.frame.pflag import FlagType, switch, unsupported, value, values
 from minidock.cli.output.columns import Row
 from minidock.cli.output.inspect_output import inspect_all
-from minidock.cli.output.table import write_column, write_rows
+from minidock.cli.output.table import format_flag, write_column, write_rows
 from minidock.paths import Store
 
 TYPE_CHECKING = False
@@ -97,11 +97,7 @@ def create(
 
 @command()
 @filter_flag
-@value(
-    "--format",
-    default="",
-    help="Format output: 'table', 'table TEMPLATE', 'json' or a Go template",
-)
+@format_flag
 @switch("-q", "--quiet", help="Print only volume names")
 @unsupported(
     "--cluster", because="Swarm cluster volumes are not supported", bare="true", unless=("false",)

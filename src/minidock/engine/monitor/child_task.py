@@ -108,9 +108,7 @@ def _work(work: Callable[[], None], writing: int, monitor: int) -> None:
     """Do the work in the child; does not return. monitor: its parent's pid."""
     answer: dict[str, object] = {}
     try:
-        die_with_parent()
-        if os.getppid() != monitor:  # it died before prctl(2)
-            os._exit(1)
+        die_with_parent(monitor)
         _begin_journal()
         _close_all_but(writing)
         with flock.limits(stopped=STOPPED_SECONDS, busy=BUSY_SECONDS):

@@ -56,7 +56,7 @@ test:
 	@$(MAKE) --no-print-directory test-needs
 	@echo "make test, 2 of 3: lint"
 	@$(MAKE) --no-print-directory lint
-	@echo "make test, 3 of 3: all tests; a quarter of an hour on two processors. An installed Docker or"
+	@echo "make test, 3 of 3: all tests; half an hour on two processors. An installed Docker or"
 	@echo "podman, and its containers, are not changed."
 	$(BIN)/pytest -n $(JOBS) --dist loadgroup
 

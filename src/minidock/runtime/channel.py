@@ -41,7 +41,6 @@ FAILED = b"F"
 
 MESSAGE_BYTES = 256 * 1024
 RESPONSE_SECONDS = 120  # longer than any act of a living init takes
-_MSG_CMSG_CLOEXEC = 0x40000000
 
 
 class NoResponse(MinidockError):

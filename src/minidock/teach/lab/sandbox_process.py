@@ -18,7 +18,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_OCI_NAMES = {kernel: oci for oci, (_, kernel, _) in namespace.KINDS.items()}
 _MAX_BYTES = 4 << 20
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from minidock.engine.container.overlay_directories import layers_of
 from minidock.engine.container.quota import has_quota, mount_layer_privately
 from minidock.teach.layers.layer import Layer
-from minidock.teach.layers.stack import Stack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,8 +60,3 @@ def steps(image: Image) -> list[str]:
         for entry in image.config.get("history") or []
         if not entry.get("empty_layer")
     ]
-
-
-def stack_of_image(image: Image) -> Stack:
-    """An image's layers as a stack. Raises NotFound for an image without layers at look-up."""
-    return Stack(of_image(image))

@@ -75,10 +75,6 @@ class Stack:
         while self._open:
             self._open.pop().__exit__(kind, error, trace)
 
-    def without_top(self) -> Stack:
-        """The layers below the topmost one; they stay open as long as this stack does."""
-        return Stack(self.layers[1:])
-
     def look_up(self, path: bytes) -> Lookup:
         """Look up a path as a process in the container would.
 

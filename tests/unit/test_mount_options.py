@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from minidock.cli.flags.storage import parse_mount
-from minidock.engine.container.mounts import mount_points
+from minidock.engine.container.mount_points import mount_points
 from minidock.errors import UsageError
 from minidock.paths import Store
 from support.command import REPOSITORY

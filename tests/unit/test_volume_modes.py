@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from minidock.engine.container.mounts import mount_points
+from minidock.engine.container.mount_points import mount_points
 from minidock.errors import UsageError
 from minidock.paths import Store
 from support.command import REPOSITORY

@@ -18,7 +18,8 @@ from minidock.engine.container import inspect_defaults
 from minidock.engine.container.containers import Container
 from minidock.engine.container.events import emit_container
 from minidock.engine.container.lookup import find
-from minidock.engine.container.mounts import create_volumes, mount_points
+from minidock.engine.container.mount_points import mount_points
+from minidock.engine.container.mounts import create_volumes
 from minidock.engine.container.name_links import claim_name
 from minidock.engine.container.overlay_directories import create_dockerenv
 from minidock.engine.container.random_name import random_name
@@ -39,7 +40,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from minidock.paths import ContainerPaths
+
 _NAME_ATTEMPTS = 20
+_STATE_CREATED = {
+    "Status": "created", "Running": False, "Paused": False, "Restarting": False,
+    "OOMKilled": False, "Dead": False, "Pid": 0, "ExitCode": 0, "Error": "",
+    "StartedAt": NEVER, "FinishedAt": NEVER,
+}  # fmt: skip
 
 
 class BuildBase:
@@ -211,11 +219,7 @@ def _document(
         "Created": timestamp(),
         "Path": command[0] if command else "",
         "Args": command[1:],
-        "State": {
-            "Status": "created", "Running": False, "Paused": False, "Restarting": False,
-            "OOMKilled": False, "Dead": False, "Pid": 0, "ExitCode": 0, "Error": "",
-            "StartedAt": NEVER, "FinishedAt": NEVER,
-        },
+        "State": {**_STATE_CREATED},
         "Image": image.id,
         "ResolvConfPath": paths.resolv_conf,
         "HostnamePath": paths.hostname,
@@ -230,19 +234,24 @@ def _document(
         "AppArmorProfile": "",
         "ExecIDs": None,
         "HostConfig": host_config,
-        "GraphDriver": {
-            "Name": "overlay",
-            "Data": {
-                "LowerDir": ":".join(reversed(image.layer_directories())),
-                "MergedDir": paths.merged,
-                "UpperDir": paths.upper,
-                "WorkDir": paths.work,
-            },
-        },
+        "GraphDriver": _graph_driver(image, paths),
         "Mounts": [],
         "Config": config,
         "NetworkSettings": inspect_defaults.network_settings(host_config["NetworkMode"], endpoints),
-    }  # fmt: skip
+    }
+
+
+def _graph_driver(image: Image | BuildBase, paths: ContainerPaths) -> dict[str, Any]:
+    """The directories of its overlay; LowerDir has the topmost layer first, as mount(8) wants."""
+    return {
+        "Name": "overlay",
+        "Data": {
+            "LowerDir": ":".join(reversed(image.layer_directories())),
+            "MergedDir": paths.merged,
+            "UpperDir": paths.upper,
+            "WorkDir": paths.work,
+        },
+    }
 
 
 def _hostname(store: Store, body: dict[str, Any], container_id: str) -> str:
@@ -262,35 +271,49 @@ def merge_config(body: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]:
     body, image: Docker's container config (Cmd, Entrypoint, Env, ...). An entrypoint that was asked
     for drops the image's command too; asked for as [""], it drops the image's entrypoint.
     """
-    entrypoint = body.get("Entrypoint")
-    command = body.get("Cmd")
-    if not entrypoint:
-        entrypoint = image.get("Entrypoint")
-        command = command or image.get("Cmd")
-    elif entrypoint == [""]:
-        entrypoint = None
     asked = {key: value for key, value in body.items() if key not in _NOT_CONFIG}
+    entrypoint, command = _merge_command(body, image)
     merged = {
         **asked,
         "Hostname": body.get("Hostname") or "",
         "Domainname": body.get("Domainname") or "",
-        "User": body.get("User") or image.get("User") or "",
+        "User": _either(body, image, "User") or "",
         "Env": merge_environment(image.get("Env") or [], body.get("Env") or []),
         "Cmd": command,
         "Image": body["Image"],
-        "Volumes": {**(image.get("Volumes") or {}), **(body.get("Volumes") or {})} or None,
-        "WorkingDir": body.get("WorkingDir") or image.get("WorkingDir") or "",
+        "Volumes": _both(body, image, "Volumes") or None,
+        "WorkingDir": _either(body, image, "WorkingDir") or "",
         "Entrypoint": entrypoint,
         "OnBuild": None,
-        "Labels": {**(image.get("Labels") or {}), **(body.get("Labels") or {})},
+        "Labels": _both(body, image, "Labels"),
     }
     optional = {
-        "ExposedPorts": {**(image.get("ExposedPorts") or {}), **(body.get("ExposedPorts") or {})},
-        "StopSignal": body.get("StopSignal") or image.get("StopSignal"),
-        "Shell": body.get("Shell") or image.get("Shell"),
+        "ExposedPorts": _both(body, image, "ExposedPorts"),
+        "StopSignal": _either(body, image, "StopSignal"),
+        "Shell": _either(body, image, "Shell"),
         "Healthcheck": _merge_health(body.get("Healthcheck"), image.get("Healthcheck")),
     }
     return merged | {name: value for name, value in optional.items() if value}
+
+
+def _either(body: dict[str, Any], image: dict[str, Any], name: str) -> Any:
+    """A field that was asked for, else the image's."""
+    return body.get(name) or image.get(name)
+
+
+def _both(body: dict[str, Any], image: dict[str, Any], name: str) -> dict[str, Any]:
+    """A field that is a map: the image's entries, and over them those that were asked for."""
+    return {**(image.get(name) or {}), **(body.get(name) or {})}
+
+
+def _merge_command(
+    body: dict[str, Any], image: dict[str, Any]
+) -> tuple[list[str] | None, list[str] | None]:
+    """The entrypoint and the command."""
+    entrypoint, command = body.get("Entrypoint"), body.get("Cmd")
+    if not entrypoint:
+        return image.get("Entrypoint"), command or image.get("Cmd")
+    return (None if entrypoint == [""] else entrypoint), command
 
 
 def _merge_health(

@@ -42,6 +42,29 @@ def check_name(name: str, *, what: str = "container") -> None:
 def check_body(store: Store, body: dict[str, Any]) -> None:
     """Raise UsageError for a ContainerCreate body that cannot be carried out as it stands."""
     host = body.get("HostConfig") or {}
+    _check_lines_of_files(body, host)
+    _check_process(body)
+    for target in [*(host.get("Tmpfs") or {}), *map(in_container, body.get("Volumes") or {})]:
+        check_destination(target)
+    if body.get("StopSignal"):
+        stop_signal(body)
+    check_policy(host)
+    if host.get("StorageOpt"):
+        from minidock.engine.container.quota import size_of
+
+        size_of(host)
+    _check_health(body.get("Healthcheck") or {})
+    check_cgroup_parent(host.get("CgroupParent") or "")
+    _check_memory(host)
+    _check_cpus(host)
+    _check_modes(store, host)
+    if body.get("Hostname"):
+        _check_hostname_is_own(host)
+    _check_address(body, host)
+
+
+def _check_lines_of_files(body: dict[str, Any], host: dict[str, Any]) -> None:
+    """Each value that becomes a word or a line of /etc/hostname, /etc/hosts or resolv.conf."""
     for field in ("Hostname", "Domainname"):
         value = body.get(field) or ""
         if not set(value) <= _NAME_CHARACTERS or len(value) > _HOST_NAME_MAX:
@@ -52,6 +75,10 @@ def check_body(store: Store, body: dict[str, Any]) -> None:
     for field in ("ExtraHosts", "Dns", "DnsOptions", "DnsSearch"):
         for value in host.get(field) or []:
             _one_line(value, field)
+
+
+def _check_process(body: dict[str, Any]) -> None:
+    """What execve(2) is given: the environment, the command; and the directory it starts in."""
     for entry in body.get("Env") or []:
         if "\0" in entry or not entry or entry.startswith("="):
             raise UsageError(f"invalid environment variable: {entry!r}")
@@ -63,29 +90,20 @@ def check_body(store: Store, body: dict[str, Any]) -> None:
         raise UsageError(
             f"the working directory '{directory}' is invalid, it needs to be an absolute path"
         )
-    for target in [*(host.get("Tmpfs") or {}), *map(in_container, body.get("Volumes") or {})]:
-        check_destination(target)
-    if body.get("StopSignal"):
-        stop_signal(body)
-    check_policy(host)
-    if host.get("StorageOpt"):
-        from minidock.engine.container.quota import size_of
 
-        size_of(host)
-    _check_health(body.get("Healthcheck") or {})
-    _check_limits(host)
-    _check_modes(store, host)
-    if (host.get("NetworkMode") or "").startswith("container:") and body.get("Hostname"):
+
+def _check_hostname_is_own(host: dict[str, Any]) -> None:
+    """--hostname needs a UTS namespace of the container's own."""
+    if (host.get("NetworkMode") or "").startswith("container:"):
         raise UsageError(
             "conflicting options: hostname and the network mode",
             hint="a container in another one's network has that one's host name",
         )
-    if host.get("UTSMode") == "host" and body.get("Hostname"):
+    if host.get("UTSMode") == "host":
         raise UsageError(
             "conflicting options: hostname and the UTS mode",
             hint="with --uts host the container has the machine's own host name",
         )
-    _check_address(body, host)
 
 
 def warnings_of(body: dict[str, Any]) -> list[str]:
@@ -145,15 +163,13 @@ def _check_health(check: dict[str, Any]) -> None:
             raise UsageError(f"{field} in Healthcheck cannot be less than 1ms")
 
 
-def _check_limits(host: dict[str, Any]) -> None:
-    check_cgroup_parent(host.get("CgroupParent") or "")
-    memory = host.get("Memory") or 0
+def _check_memory(host: dict[str, Any]) -> None:
     for limit in ("Memory", "MemorySwap", "MemoryReservation", "ShmSize"):
         if (host.get(limit) or 0) >= 1 << 63:
             raise UsageError(f"{limit} is too large: {host[limit]} bytes")
+    memory, swap = host.get("Memory") or 0, host.get("MemorySwap") or 0
     if 0 < memory < _MINIMUM_MEMORY_BYTES:
         raise UsageError("Minimum memory limit allowed is 6MB", hint="give -m 6m or more")
-    swap = host.get("MemorySwap") or 0
     if swap > 0 and memory == 0:
         raise UsageError(
             "You should always set the Memory limit when using Memoryswap limit",
@@ -164,6 +180,9 @@ def _check_limits(host: dict[str, Any]) -> None:
             "Minimum memoryswap limit should be larger than memory limit",
             hint="--memory-swap counts memory and swap together",
         )
+
+
+def _check_cpus(host: dict[str, Any]) -> None:
     cpus = (host.get("NanoCpus") or 0) / 1e9
     there = os.cpu_count() or 1
     if cpus < 0 or cpus > there:

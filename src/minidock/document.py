@@ -35,7 +35,7 @@ from minidock.numerals import is_decimal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
 LONGEST_BYTES = 64 << 20  # a network with 65,534 leases takes a third of that
@@ -133,34 +133,46 @@ def _kind_of(path: str) -> str:
 
 def _mismatch(value: Any, shape: Any, where: str) -> str:
     """Return the first mismatch, such as "State.Running: not a bool"; "" if the value matches."""
-    if isinstance(shape, type):
-        if isinstance(value, shape) and not (shape is int and isinstance(value, bool)):
-            return ""
-        return f"{where or 'its value'}: not {_article(shape)}"
-    if callable(shape):
-        return "" if shape(value) else f"{where or 'its value'}: {value!r:.80} is not allowed here"
-    if shape is None:
-        return "" if value is None else f"{where or 'its value'}: not null"
     if isinstance(shape, tuple):
         answers = [_mismatch(value, one, where) for one in shape]
         return "" if "" in answers else answers[0]
+    if wrong := _wrong_kind(value, shape):
+        return f"{where or 'its value'}: {wrong}"
+    if isinstance(shape, dict):
+        for key in shape:
+            if not key.endswith("?") and key not in value:
+                return f"{where}.{key} is missing".lstrip(".")
+    items = _items(value, shape, where)
+    return next((wrong for at, item, inner in items if (wrong := _mismatch(item, inner, at))), "")
+
+
+def _wrong_kind(value: Any, shape: Any) -> str:
+    """What is wrong with a value, whatever is inside it: "not a list"; "" if nothing is."""
+    if shape is None:
+        return "" if value is None else "not null"
+    if isinstance(shape, type):
+        is_right = isinstance(value, shape) and not (shape is int and isinstance(value, bool))
+        return "" if is_right else f"not {_article(shape)}"
+    if callable(shape):
+        return "" if shape(value) else f"{value!r:.80} is not allowed here"
     if isinstance(shape, list):
-        if not isinstance(value, list):
-            return f"{where or 'its value'}: not a list"
-        items: Any = ((f"{where}[{n}]", item, shape[0]) for n, item in enumerate(value))
-    elif not isinstance(value, dict):
-        return f"{where or 'its value'}: not an object"
+        return "" if isinstance(value, list) else "not a list"
+    return "" if isinstance(value, dict) else "not an object"
+
+
+def _items(value: Any, shape: Any, where: str) -> Iterator[tuple[str, Any, Any]]:
+    """What is inside a list or an object, each as (place, value, shape)."""
+    if isinstance(shape, list):
+        for number, item in enumerate(value):
+            yield f"{where}[{number}]", item, shape[0]
     elif isinstance(shape, Each):
-        items = ((f"{where}.{key}".lstrip("."), item, shape.shape) for key, item in value.items())
-    else:
-        items = []
+        for key, item in value.items():
+            yield f"{where}.{key}".lstrip("."), item, shape.shape
+    elif isinstance(shape, dict):
         for key, inner in shape.items():
             name = key.removesuffix("?")
             if name in value:
-                items.append((f"{where}.{name}".lstrip("."), value[name], inner))
-            elif name == key:
-                return f"{where}.{name} is missing".lstrip(".")
-    return next((wrong for at, item, inner in items if (wrong := _mismatch(item, inner, at))), "")
+                yield f"{where}.{name}".lstrip("."), value[name], inner
 
 
 def _article(kind: type) -> str:

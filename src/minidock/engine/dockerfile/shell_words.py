@@ -33,6 +33,7 @@ SPACES = (
     "\u2028\u2029\u202f\u205f\u3000"
 )
 _SPECIAL_PARAMETERS = "@*#?-$!0"
+_OPERATORS = "+-?#%"
 _DEPTH_MAX = 100  # nested ${A:-${B:-…}}; far below Python's recursion limit
 _SHOWN_MAX = 1000  # characters of a text in an error message
 
@@ -257,27 +258,27 @@ class _Lexer:
             return (f"${{{name}}}" if self._keep_unset else "") if value is None else value
         if operator == "/":
             return self._replace_match(name, value)
-        empty_is_unset = operator == ":"
-        modifier = operator + self._next() if empty_is_unset else operator
+        modifier, word = self._modifier(operator)
+        if value is None and self._keep_unset:
+            return f"${{{name}{modifier}{word}}}"
+        return _apply_modifier(name, value, modifier, word)
+
+    def _modifier(self, first: str) -> tuple[str, str]:
+        """Parse a modifier and its word, to the closing brace: (":-", "a") of ${X:-a}.
+
+        first: its first character, which is consumed already.
+        """
+        modifier = first + self._next() if first == ":" else first
         operator = modifier[-1:]
         if not operator:
             raise DockerfileError("syntax error: missing '}'")
-        if operator not in "+-?#%" and not empty_is_unset:
-            raise DockerfileError(f"unsupported modifier ({modifier}) in substitution")
+        unsupported = DockerfileError(f"unsupported modifier ({modifier}) in substitution")
+        if operator not in _OPERATORS and first != ":":
+            raise unsupported
         word = self._modifier_word("}", is_pattern=operator in "#%")
-        if operator not in "+-?#%":
-            raise DockerfileError(f"unsupported modifier ({modifier}) in substitution")
-        if value is None and self._keep_unset:
-            return f"${{{name}{modifier}{word}}}"
-        if operator in "#%":
-            return _remove_affix(value or "", operator, word)
-        is_missing = value is None or (empty_is_unset and not value)
-        if operator == "+":
-            return "" if is_missing else word
-        if operator == "?" and is_missing:
-            state = "unset" if value is None else "empty"
-            raise DockerfileError(f"{name}: {word or f'is not allowed to be {state}'}")
-        return word if is_missing else value or ""
+        if operator not in _OPERATORS:
+            raise unsupported
+        return modifier, word
 
     def _modifier_word(self, stop: str, *, is_pattern: bool, missing: str = "}") -> str:
         """Expand the word of a modifier; keeps the escapes of a pattern."""
@@ -302,6 +303,20 @@ class _Lexer:
         from minidock.engine.dockerfile.glob import replace
 
         return replace(value or "", pattern, replacement, everywhere=everywhere)
+
+
+def _apply_modifier(name: str, value: str | None, modifier: str, word: str) -> str:
+    """The value of ${NAME…}, by the table on top; value: None where NAME is unset."""
+    operator = modifier[-1]
+    if operator in "#%":
+        return _remove_affix(value or "", operator, word)
+    is_missing = value is None or (modifier[0] == ":" and not value)
+    if operator == "+":
+        return "" if is_missing else word
+    if operator == "?" and is_missing:
+        state = "unset" if value is None else "empty"
+        raise DockerfileError(f"{name}: {word or f'is not allowed to be {state}'}")
+    return word if is_missing else value or ""
 
 
 def _remove_affix(value: str, operator: str, word: str) -> str:

@@ -21,6 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
+    from minidock.document_types.runtime_spec import OciState
     from minidock.kernel.cgroup import Cgroup
 
 
@@ -48,7 +49,7 @@ class CreateOptions:
 
 def create_init(
     config: dict[str, Any],
-    oci_state: dict[str, Any],
+    oci_state: OciState,
     directory: str,
     group: Cgroup,
     options: CreateOptions,

@@ -26,7 +26,8 @@ from minidock.errors import MinidockError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
-    from typing import Any
+
+    from minidock.document_types.runtime_spec import Hook, Hooks, OciState
 else:
     import _signal as signal  # without the enums, whose import costs 5 ms
 
@@ -37,12 +38,12 @@ OF_HOST = ("prestart", "createRuntime")
 _OUTPUT_BYTES = 4096
 
 
-def has_hooks(hooks: dict[str, Any] | None, kinds: tuple[str, ...]) -> bool:
+def has_hooks(hooks: Hooks | None, kinds: tuple[str, ...]) -> bool:
     """Whether a config's "hooks" contain any of these kinds."""
     return any((hooks or {}).get(kind) for kind in kinds)
 
 
-def run(hooks: dict[str, Any], kinds: tuple[str, ...], state: dict[str, Any]) -> None:
+def run(hooks: Hooks, kinds: tuple[str, ...], state: OciState) -> None:
     """Run the hooks of these kinds, in order.
 
     hooks: config.json's. state: the OCI state, for their stdin.
@@ -53,7 +54,7 @@ def run(hooks: dict[str, Any], kinds: tuple[str, ...], state: dict[str, Any]) ->
             _run_one(f"{kind} hook #{number} {hook['path']}", hook, jsontext.dumps(state).encode())
 
 
-def _run_one(name: str, hook: dict[str, Any], state: bytes) -> None:
+def _run_one(name: str, hook: Hook, state: bytes) -> None:
     # Memory files instead of pipes: a hook that does not read its stdin, or leaves a child with its
     # stdout, cannot block us.
     stdin, output = os.memfd_create("state"), os.memfd_create("output")

@@ -48,8 +48,10 @@ from minidock.runtime.rootfs import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Any, NoReturn
+
+    from minidock.document_types.runtime_spec import OciState
 
 
 class InitContext:
@@ -76,7 +78,7 @@ class InitContext:
         start_fifo: int,
         preserved_fds: int = 0,
         keyring: str = "",
-        state: dict[str, Any] | None = None,
+        state: OciState | None = None,
     ) -> None:
         self.rootfs = rootfs
         self.rootfs_mount = rootfs_mount
@@ -88,7 +90,7 @@ class InitContext:
         self.start_fifo = start_fifo
         self.preserved_fds = preserved_fds
         self.keyring = keyring
-        self.state = state or {}
+        self.state: Mapping[str, object] = state or {}
 
     def descriptors(self) -> list[int]:
         """The inherited descriptors that init keeps, beside its stdio."""

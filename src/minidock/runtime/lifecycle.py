@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from minidock.document_types.runtime_spec import StateDocument
+
 
 class Container:
     """A created container, for the caller of `create`.
@@ -107,7 +109,7 @@ def create(
         undo.callback(reap_eventually, pid)
         undo.callback(group.kill_all)
         undo.callback(os.kill, pid, SIGKILL)
-        content.update(pid=pid, startTime=process.start_time(pid))
+        content.update({"pid": pid, "startTime": process.start_time(pid)})
         known = state.save(directory, content)
         _finish_create(known, config, ours)
     return Container(known, config, ours)
@@ -120,9 +122,9 @@ def _first_content(
     group: Cgroup,
     config: dict[str, Any],
     options: CreateOptions,
-) -> dict[str, Any]:
+) -> StateDocument:
     """The content of state.json before init exists."""
-    content = {
+    content: StateDocument = {
         "id": container_id,
         "pid": 0,
         "bundle": bundle,

@@ -29,7 +29,7 @@ from minidock.runtime.release import OCI_VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from minidock.document_types.runtime_spec import OciState, StateDocument
 
 _SHAPE = {
     "id": str, "pid": int, "startTime?": int, "bundle": str, "cgroup": [str], "rootfs?": str,
@@ -44,11 +44,11 @@ class State:
     directory: <root>/<id>, with state.json and start.fifo.
     """
 
-    def __init__(self, directory: str, content: dict[str, Any]) -> None:
+    def __init__(self, directory: str, content: StateDocument) -> None:
         self.directory = directory
         self.content = content
-        self.id: str = content["id"]
-        self.pid: int = content["pid"]
+        self.id = content["id"]
+        self.pid = content["pid"]
 
     @property
     def cgroup(self) -> Cgroup:
@@ -96,13 +96,13 @@ class State:
         os.close(pidfd)
         raise ended
 
-    def document(self, status: str = "") -> dict[str, Any]:
+    def document(self, status: str = "") -> OciState:
         """The OCI state as JSON, with runc's additions.
 
         status: overrides the derived one, for hooks, which run between two states.
         """
         status = status or self.status
-        fields = {
+        fields: OciState = {
             "ociVersion": OCI_VERSION,
             "id": self.id,
             "pid": 0 if status == "stopped" else self.pid,
@@ -113,7 +113,8 @@ class State:
         }
         if self.content.get("annotations"):
             fields["annotations"] = self.content["annotations"]
-        return {**fields, "owner": ""}
+        fields["owner"] = ""
+        return fields
 
 
 def is_alive(pid: int, start_time: int) -> bool:
@@ -144,7 +145,7 @@ def load(root: str, container_id: str) -> State:
     directory = directory_of(root, container_id)
     path = f"{directory}/state.json"
     try:
-        content = document.read(path, _SHAPE)
+        content: StateDocument = document.read(path, _SHAPE)
     except FileNotFoundError:
         raise NotFound("container does not exist") from None
     if content["id"] != container_id or len(content["cgroup"]) != 2:
@@ -154,7 +155,7 @@ def load(root: str, container_id: str) -> State:
     return State(directory, content)
 
 
-def save(directory: str, content: dict[str, Any]) -> State:
+def save(directory: str, content: StateDocument) -> State:
     """Write state.json atomically."""
     document.write(f"{directory}/state.json", jsontext.dumps(content), durable=False)  # in /run
     return State(directory, content)

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
+    from minidock.document_types.runtime_spec import StateDocument
     from minidock.paths import ContainerPaths, Store
 
 KIND = "damaged"
@@ -156,7 +157,7 @@ def _restore_state(store: Store, container_id: str, error: DamagedFile) -> None:
     pid = _first_process(store, container_id)
     if not pid:
         _refuse(error, "its first process is unknown; remove it with `minidock rm -f`")
-    content: dict[str, Any] = {
+    content: StateDocument = {
         "id": container_id, "pid": pid, "startTime": process.start_time(pid),
         "bundle": paths.bundle, "rootfs": paths.merged, "created": state.now(),
         "cgroup": [group.parent, group.name], "annotations": {},

@@ -3,10 +3,11 @@
 A config.json may come from anybody: runtime/config.py validates it before it has these types. Most
 fields may be missing in it.
 
-Sources: OCI runtime-spec config, config-linux, "State".
+Sources: OCI runtime-spec config, config-linux, "State"; moby's profiles/seccomp/seccomp.go for
+Docker's form of a seccomp profile.
 """
 
-from typing import NotRequired, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 
 class ConsoleSize(TypedDict, total=False):
@@ -97,8 +98,8 @@ class DeviceRule(TypedDict, total=False):
 
     allow: bool
     type: str
-    major: int
-    minor: int
+    major: int | None
+    minor: int | None
     access: str
 
 
@@ -108,16 +109,28 @@ class Memory(TypedDict, total=False):
     limit: int
     swap: int
     reservation: int
-    swappiness: int
+    swappiness: int | None
     disableOOMKiller: bool
+    kernelTCP: int
+    useHierarchy: bool
+    checkBeforeUpdate: bool
+
+
+CpuNumber = Literal[
+    "shares", "quota", "period", "burst", "realtimeRuntime", "realtimePeriod", "idle"
+]
 
 
 class Cpu(TypedDict, total=False):
-    """quota, period: microseconds. cpus, mems: lists such as "0-2,4"."""
+    """Times are in microseconds. cpus, mems: lists such as "0-2,4"."""
 
     shares: int
     quota: int
     period: int
+    burst: int
+    realtimeRuntime: int
+    realtimePeriod: int
+    idle: int
     cpus: str
     mems: str
 
@@ -132,16 +145,43 @@ class BlockDevice(TypedDict, total=False):
     major: int
     minor: int
     weight: int
+    leafWeight: int
     rate: int
+
+
+Throttle = Literal[
+    "throttleReadBpsDevice", "throttleWriteBpsDevice", "throttleReadIOPSDevice",
+    "throttleWriteIOPSDevice",
+]  # fmt: skip
 
 
 class BlockIo(TypedDict, total=False):
     weight: int
+    leafWeight: int
     weightDevice: list[BlockDevice]
     throttleReadBpsDevice: list[BlockDevice]
     throttleWriteBpsDevice: list[BlockDevice]
     throttleReadIOPSDevice: list[BlockDevice]
     throttleWriteIOPSDevice: list[BlockDevice]
+
+
+class HugepageLimit(TypedDict):
+    """pageSize: "2MB". limit: bytes."""
+
+    pageSize: str
+    limit: int
+
+
+class InterfacePriority(TypedDict):
+    name: str
+    priority: int
+
+
+class NetworkResources(TypedDict, total=False):
+    """Of cgroup v1: net_cls and net_prio."""
+
+    classID: int
+    priorities: list[InterfacePriority]
 
 
 class Resources(TypedDict, total=False):
@@ -152,6 +192,8 @@ class Resources(TypedDict, total=False):
     cpu: Cpu
     pids: Pids
     blockIO: BlockIo
+    hugepageLimits: list[HugepageLimit]
+    network: NetworkResources
     unified: dict[str, str]  # values of cgroup v2 files
 
 
@@ -165,7 +207,7 @@ class SyscallArgument(TypedDict):
 class SyscallRule(TypedDict):
     names: list[str]
     action: str  # "SCMP_ACT_ALLOW"
-    errnoRet: NotRequired[int]
+    errnoRet: NotRequired[int | None]
     args: NotRequired[list[SyscallArgument]]
 
 
@@ -173,10 +215,51 @@ class Seccomp(TypedDict, total=False):
     """A seccomp profile: what to do with each system call."""
 
     defaultAction: str
-    defaultErrnoRet: int
+    defaultErrnoRet: int | None
     architectures: list[str]
     flags: list[str]
     syscalls: list[SyscallRule]
+    listenerPath: str  # of SCMP_ACT_NOTIFY, which minidock refuses
+    listenerMetadata: str
+
+
+class RuleCondition(TypedDict, total=False):
+    """What a container or its machine has. arches: "amd64". minKernel: "4.8"."""
+
+    caps: list[str]
+    arches: list[str]
+    minKernel: str
+
+
+class DockerSyscallRule(TypedDict, total=False):
+    """A rule in Docker's form: it counts if all of `includes` and none of `excludes` holds."""
+
+    name: str
+    names: list[str]
+    action: str
+    errnoRet: int | None
+    args: list[SyscallArgument]
+    comment: str
+    includes: RuleCondition
+    excludes: RuleCondition
+
+
+class ArchitectureMap(TypedDict):
+    """The architectures whose programs a machine can run too: "SCMP_ARCH_X86_64"."""
+
+    architecture: str
+    subArchitectures: NotRequired[list[str]]
+
+
+class DockerSeccomp(TypedDict, total=False):
+    """A seccomp profile in Docker's form, of which `resolve_profile` makes OCI's."""
+
+    defaultAction: str
+    defaultErrnoRet: int | None
+    architectures: list[str]
+    archMap: list[ArchitectureMap]
+    flags: list[str]
+    syscalls: list[DockerSyscallRule]
 
 
 class Linux(TypedDict, total=False):

@@ -38,7 +38,8 @@ from minidock.signals import SIGKILL
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Any
+
+    from minidock.document_types.runtime_spec import Resources
 
 ROOT = "/sys/fs/cgroup"
 MONITORS = "monitors"
@@ -82,7 +83,7 @@ class Cgroup:
         """Each controller's directory of this cgroup, as a runtime's state.json lists them."""
         raise NotImplementedError
 
-    def apply(self, resources: dict[str, Any]) -> None:
+    def apply(self, resources: Resources) -> None:
         """Set the limits of an OCI config's linux.resources; what it does not name stays.
 
         Raises UsageError for a limit that this machine cannot enforce, KernelError for one that

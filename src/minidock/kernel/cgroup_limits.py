@@ -9,7 +9,9 @@ from minidock.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Mapping
+
+    from minidock.document_types.runtime_spec import Cpu, Resources
 
 _KNOWN = {
     "": {
@@ -32,17 +34,24 @@ _KNOWN = {
 }  # fmt: skip
 
 
-def check_resources(resources: dict[str, Any]) -> None:
+def check_resources(resources: Resources) -> None:
     """Refuse, by its name, a limit that is known to no version: none is ever ignored."""
+    given: dict[str, Mapping[str, object] | None] = {
+        "": resources,
+        "memory": resources.get("memory"),
+        "cpu": resources.get("cpu"),
+        "pids": resources.get("pids"),
+        "blockIO": resources.get("blockIO"),
+        "network": resources.get("network"),
+    }
     for group, known in _KNOWN.items():
-        values = (resources.get(group) if group else resources) or {}
-        for name, value in values.items():
+        for name, value in (given[group] or {}).items():
             if name not in known and value:
                 where = f"{group} {name}".strip()
                 raise UsageError(f"linux.resources: {where} is not supported")
 
 
-def shares_of(cpu: dict[str, Any]) -> int:
+def shares_of(cpu: Cpu) -> int:
     """The cpu.shares asked for, 0 for none; the kernel would round others without a word.
 
     Raises UsageError outside 2 to 262144.

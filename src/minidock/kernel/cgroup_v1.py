@@ -36,13 +36,23 @@ from minidock.kernel.cgroup_limits import check_resources, shares_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from minidock.document_types.runtime_spec import (
+        BlockIo,
+        Cpu,
+        CpuNumber,
+        HugepageLimit,
+        Memory,
+        NetworkResources,
+        Pids,
+        Resources,
+        Throttle,
+    )
 
     Limit = tuple[str, str, str]
 
 _UNIFIED = ""  # the v2 tree's key in /proc/PID/cgroup, and in runc's state.json
 _NO_LIMIT = 1 << 62  # a memory limit above this is "none": PAGE_COUNTER_MAX in bytes
-_THROTTLES = {
+_THROTTLES: dict[Throttle, str] = {
     "throttleReadBpsDevice": "blkio.throttle.read_bps_device",
     "throttleWriteBpsDevice": "blkio.throttle.write_bps_device",
     "throttleReadIOPSDevice": "blkio.throttle.read_iops_device",
@@ -95,7 +105,7 @@ class CgroupV1(Cgroup):
             file = "cgroup.procs" if controller == _UNIFIED else "tasks"
             write_file(f"{above[-1]}/{file}", "0")
 
-    def apply(self, resources: dict[str, Any]) -> None:
+    def apply(self, resources: Resources) -> None:
         check_resources(resources)
         if resources.get("unified"):
             raise UsageError("resources 'unified' needs cgroup v2, and this machine has v1")
@@ -248,7 +258,7 @@ def inherit_cpusets(directories: list[str]) -> None:
 # Limits ------------------------------------------------------------------------------------------
 
 
-def limits(resources: dict[str, Any], *, memory_limit_now: int = 0) -> list[Limit]:
+def limits(resources: Resources, *, memory_limit_now: int = 0) -> list[Limit]:
     """OCI's linux.resources as (controller, file, value), in the order of their writing.
 
     memory_limit_now: memory.limit_in_bytes as it is, which decides whether memory or memory+swap
@@ -260,16 +270,16 @@ def limits(resources: dict[str, Any], *, memory_limit_now: int = 0) -> list[Limi
         *_cpu(resources.get("cpu") or {}),
         *_cpuset(resources.get("cpu") or {}),
         *_memory(resources.get("memory") or {}, memory_limit_now),
-        *_pids(resources.get("pids") or {}),
+        *_pids(resources.get("pids")),
         *_block_io(resources.get("blockIO") or {}),
         *_huge_pages(resources.get("hugepageLimits") or []),
         *_network(resources.get("network") or {}),
     ]
 
 
-def _cpu(cpu: dict[str, Any]) -> list[Limit]:
+def _cpu(cpu: Cpu) -> list[Limit]:
     shares_of(cpu)
-    files = {
+    files: dict[CpuNumber, str] = {
         "shares": "cpu.shares",
         "idle": "cpu.idle",
         "realtimePeriod": "cpu.rt_period_us",
@@ -281,11 +291,12 @@ def _cpu(cpu: dict[str, Any]) -> list[Limit]:
     return [("cpu", file, str(cpu[name])) for name, file in files.items() if cpu.get(name)]
 
 
-def _cpuset(cpu: dict[str, Any]) -> list[Limit]:
-    return [("cpuset", f"cpuset.{name}", cpu[name]) for name in ("cpus", "mems") if cpu.get(name)]
+def _cpuset(cpu: Cpu) -> list[Limit]:
+    lists = (("cpuset.cpus", cpu.get("cpus")), ("cpuset.mems", cpu.get("mems")))
+    return [("cpuset", file, value) for file, value in lists if value]
 
 
-def _memory(memory: dict[str, Any], limit_now: int) -> list[Limit]:
+def _memory(memory: Memory, limit_now: int) -> list[Limit]:
     limit, swap = memory.get("limit") or 0, memory.get("swap") or 0
     if limit == -1 and not swap:
         swap = -1
@@ -313,12 +324,12 @@ def _memory(memory: dict[str, Any], limit_now: int) -> list[Limit]:
     return amounts
 
 
-def _pids(pids: dict[str, Any]) -> list[Limit]:
-    limit = pids.get("limit") or 0
+def _pids(pids: Pids | None) -> list[Limit]:
+    limit = pids.get("limit") or 0 if pids else 0
     return [("pids", "pids.max", str(limit) if limit > 0 else "max")] if limit else []
 
 
-def _block_io(block_io: dict[str, Any]) -> list[Limit]:
+def _block_io(block_io: BlockIo) -> list[Limit]:
     found = []
     if block_io.get("weight"):
         found.append(("blkio", "blkio.weight", str(block_io["weight"])))
@@ -336,14 +347,14 @@ def _block_io(block_io: dict[str, Any]) -> list[Limit]:
     return found
 
 
-def _huge_pages(huge: list[dict[str, Any]]) -> list[Limit]:
+def _huge_pages(huge: list[HugepageLimit]) -> list[Limit]:
     return [
         ("hugetlb", f"hugetlb.{each['pageSize']}.limit_in_bytes", str(each["limit"]))
         for each in huge
     ]
 
 
-def _network(network: dict[str, Any]) -> list[Limit]:
+def _network(network: NetworkResources) -> list[Limit]:
     found = []
     if network.get("classID"):
         found.append(("net_cls", "net_cls.classid", str(network["classID"])))
@@ -359,5 +370,5 @@ def _existing(directory: str, file: str) -> str:
     return file
 
 
-def _has(resources: dict[str, Any], name: str) -> bool:
+def _has(resources: Resources, name: str) -> bool:
     return bool(resources.get(name)) and "memory" in _trees

@@ -45,12 +45,21 @@ from minidock.kernel.cgroup_limits import check_resources, shares_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from minidock.document_types.runtime_spec import (
+        BlockIo,
+        Cpu,
+        HugepageLimit,
+        Memory,
+        NetworkResources,
+        Pids,
+        Resources,
+        Throttle,
+    )
 
     Limit = tuple[str, str]
 
 CONTROLLERS = ("cpuset", "cpu", "io", "memory", "hugetlb", "pids")
-_THROTTLES = {
+_THROTTLES: dict[Throttle, str] = {
     "throttleReadBpsDevice": "rbps",
     "throttleWriteBpsDevice": "wbps",
     "throttleReadIOPSDevice": "riops",
@@ -106,7 +115,7 @@ class CgroupV2(Cgroup):
             create_or_find(self.directory)
             write_file(f"{self.directory}/cgroup.procs", "0")
 
-    def apply(self, resources: dict[str, Any]) -> None:
+    def apply(self, resources: Resources) -> None:
         check_resources(resources)
         for file, value in limits(resources):
             path = f"{self.directory}/{_existing(self.directory, file)}"
@@ -179,7 +188,7 @@ class CgroupV2(Cgroup):
 # Limits ------------------------------------------------------------------------------------------
 
 
-def limits(resources: dict[str, Any]) -> list[Limit]:
+def limits(resources: Resources) -> list[Limit]:
     """OCI's linux.resources as (file, value), in the order of their writing.
 
     Zero means "not set" wherever a zero makes no sense, as in runc. "unified" comes last, as the
@@ -189,7 +198,7 @@ def limits(resources: dict[str, Any]) -> list[Limit]:
     return [
         *_cpu(resources.get("cpu") or {}),
         *_memory(resources.get("memory") or {}),
-        *_pids(resources.get("pids") or {}),
+        *_pids(resources.get("pids")),
         *_block_io(resources.get("blockIO") or {}),
         *_huge_pages(resources.get("hugepageLimits") or []),
         *_network(resources.get("network") or {}),
@@ -207,7 +216,7 @@ def io_weight_from_block_weight(weight: int) -> int:
     return 1 + (weight - 10) * 9999 // 990
 
 
-def _cpu(cpu: dict[str, Any]) -> list[Limit]:
+def _cpu(cpu: Cpu) -> list[Limit]:
     for name in ("realtimePeriod", "realtimeRuntime"):
         if cpu.get(name):
             raise UsageError(f"cpu {name} is cgroup v1's; this machine has v2")
@@ -223,11 +232,11 @@ def _cpu(cpu: dict[str, Any]) -> list[Limit]:
         found.append(("cpu.max", f"{most} {period or 100000}"))
     if cpu.get("burst"):
         found.append(("cpu.max.burst", str(cpu["burst"])))
-    found += [(f"cpuset.{name}", cpu[name]) for name in ("cpus", "mems") if cpu.get(name)]
-    return found
+    lists = (("cpuset.cpus", cpu.get("cpus")), ("cpuset.mems", cpu.get("mems")))
+    return found + [(file, value) for file, value in lists if value]
 
 
-def _memory(memory: dict[str, Any]) -> list[Limit]:
+def _memory(memory: Memory) -> list[Limit]:
     for name in ("disableOOMKiller", "kernelTCP"):
         if memory.get(name):
             raise UsageError(f"memory {name} is cgroup v1's; this machine has v2")
@@ -253,12 +262,12 @@ def _memory(memory: dict[str, Any]) -> list[Limit]:
     return found
 
 
-def _pids(pids: dict[str, Any]) -> list[Limit]:
-    limit = pids.get("limit") or 0
+def _pids(pids: Pids | None) -> list[Limit]:
+    limit = pids.get("limit") or 0 if pids else 0
     return [("pids.max", str(limit) if limit > 0 else "max")] if limit else []
 
 
-def _block_io(block_io: dict[str, Any]) -> list[Limit]:
+def _block_io(block_io: BlockIo) -> list[Limit]:
     found = []
     if block_io.get("leafWeight"):
         raise UsageError("blockIO leafWeight is cgroup v1's; this machine has v2")
@@ -273,11 +282,11 @@ def _block_io(block_io: dict[str, Any]) -> list[Limit]:
     return found
 
 
-def _huge_pages(huge: list[dict[str, Any]]) -> list[Limit]:
+def _huge_pages(huge: list[HugepageLimit]) -> list[Limit]:
     return [(f"hugetlb.{each['pageSize']}.max", str(each["limit"])) for each in huge]
 
 
-def _network(network: dict[str, Any]) -> list[Limit]:
+def _network(network: NetworkResources) -> list[Limit]:
     for name in ("classID", "priorities"):
         if network.get(name):
             raise UsageError(f"network {name} is cgroup v1's; this machine has v2")

@@ -24,8 +24,10 @@ from minidock.errors import KernelError, MinidockError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import Any
+
+    Value = int | str | Sequence["Value"]  # a variant is a pair (type, value)
 
 _FIXED = {"y": ("<B", 1), "b": ("<I", 4), "i": ("<i", 4), "u": ("<I", 4), "t": ("<Q", 8)}
 _ALIGNMENT = {"v": 1, "g": 1, "s": 4, "o": 4, "a": 4, "(": 8}
@@ -59,7 +61,7 @@ class Connection:
         self._path = path
         self._patience = timeout_seconds
         self._serial = 0
-        self._signals: list[tuple[dict[int, Any], bytes]] = []
+        self._signals: list[tuple[dict[int, Value], bytes]] = []
         self._socket = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC)
         self._socket.settimeout(timeout_seconds)
         try:
@@ -73,7 +75,7 @@ class Connection:
         """End it."""
         self._socket.close()
 
-    def call(self, path: str, method: str, signature: str, values: list[Any]) -> list[Any]:
+    def call(self, path: str, method: str, signature: str, values: Sequence[Value]) -> list[Value]:
         """Call a method, and return what it answers.
 
         method: with its interface, as "org.freedesktop.systemd1.Manager.StartUnit".
@@ -96,12 +98,12 @@ class Connection:
             if kind == _SIGNAL:
                 self._signals.append((about, data))
             elif about.get(_REPLY_SERIAL) == self._serial:
-                answer = unmarshal(about.get(_SIGNATURE, ""), data)
+                answer = unmarshal(str(about.get(_SIGNATURE, "")), data)
                 if kind == _ERROR:
-                    raise Refused(about[_ERROR_NAME], str(answer[0]) if answer else "")
+                    raise Refused(str(about[_ERROR_NAME]), str(answer[0]) if answer else "")
                 return answer
 
-    def signals(self, name: str) -> Iterator[list[Any]]:
+    def signals(self, name: str) -> Iterator[list[Value]]:
         """The values of each signal of that name, of those that have come and those that will.
 
         Raises KernelError ETIMEDOUT where none comes in time.
@@ -111,7 +113,7 @@ class Connection:
             while self._signals:
                 about, data = self._signals.pop(0)
                 if about[_MEMBER] == name:  # others may have types that we do not know
-                    yield unmarshal(about.get(_SIGNATURE, ""), data)
+                    yield unmarshal(str(about.get(_SIGNATURE, "")), data)
             if monotonic() > deadline:
                 raise self._lost(TimeoutError())
             kind, about, data = self._receive()
@@ -135,7 +137,7 @@ class Connection:
         except OSError as error:
             raise self._lost(error) from None
 
-    def _receive(self) -> tuple[int, dict[int, Any], bytes]:
+    def _receive(self) -> tuple[int, dict[int, Value], bytes]:
         """The next message: its kind, its header's fields by their numbers, its body."""
         try:
             head = self._exactly(16)
@@ -166,7 +168,7 @@ class Connection:
 # Types -------------------------------------------------------------------------------------------
 
 
-def marshal(signature: str, values: list[Any]) -> bytes:
+def marshal(signature: str, values: Sequence[Value]) -> bytes:
     """Values of these types as D-Bus writes them, from an offset that is a multiple of 8."""
     out = bytearray()
     for kind, value in zip(_types(signature), values, strict=True):
@@ -174,7 +176,7 @@ def marshal(signature: str, values: list[Any]) -> bytes:
     return bytes(out)
 
 
-def unmarshal(signature: str, data: bytes) -> list[Any]:
+def unmarshal(signature: str, data: bytes) -> list[Any]:  # each of the type that the signature says
     """The values of these types; a variant is a pair (type, value)."""
     at, values = 0, []
     for kind in _types(signature):
@@ -205,16 +207,16 @@ def _alignment(kind: str) -> int:
     return _FIXED[kind][1] if kind in _FIXED else _ALIGNMENT[kind[0]]
 
 
-def _put(out: bytearray, kind: str, value: Any) -> None:
+def _put(out: bytearray, kind: str, value: Value) -> None:
     out += bytes(-len(out) % _alignment(kind))
-    if kind in _FIXED:
+    if isinstance(value, int):
         out += pack(_FIXED[kind][0], value)
-    elif kind in ("s", "o", "g"):
+    elif isinstance(value, str):
         text = value.encode()
         out += pack("<B" if kind == "g" else "<I", len(text)) + text + b"\0"
     elif kind == "v":
         _put(out, "g", value[0])
-        _put(out, value[0], value[1])
+        _put(out, str(value[0]), value[1])
     elif kind[0] == "(":
         for part, each in zip(_types(kind[1:-1]), value, strict=True):
             _put(out, part, each)
@@ -228,29 +230,39 @@ def _put(out: bytearray, kind: str, value: Any) -> None:
         pack_into("<I", out, length_at, len(out) - start)
 
 
-def _get(data: bytes, at: int, kind: str) -> tuple[int, Any]:
+def _get(data: bytes, at: int, kind: str) -> tuple[int, Value]:
     """The value at this offset, and where the next begins."""
     at += -at % _alignment(kind)
     if kind in _FIXED:
-        code, size = _FIXED[kind]
-        return at + size, unpack_from(code, data, at)[0]
+        return _get_number(data, at, kind)
     if kind in ("s", "o", "g"):
-        at, length = _get(data, at, "y" if kind == "g" else "u")
-        return at + length + 1, data[at : at + length].decode()
+        return _get_text(data, at, kind)
     if kind == "v":
-        at, inner = _get(data, at, "g")
+        at, inner = _get_text(data, at, "g")
         at, value = _get(data, at, inner)
         return at, (inner, value)
-    values: list[Any] = []
+    values: list[Value] = []
     if kind[0] == "(":
         for part in _types(kind[1:-1]):
             at, value = _get(data, at, part)
             values.append(value)
         return at, tuple(values)
-    at, length = _get(data, at, "u")
+    at, length = _get_number(data, at, "u")
     at += -at % _alignment(kind[1:])
     end = at + length
     while at < end:
         at, value = _get(data, at, kind[1:])
         values.append(value)
     return at, values
+
+
+def _get_number(data: bytes, at: int, kind: str) -> tuple[int, int]:
+    at += -at % _alignment(kind)
+    code, size = _FIXED[kind]
+    (number,) = unpack_from(code, data, at)
+    return at + size, number
+
+
+def _get_text(data: bytes, at: int, kind: str) -> tuple[int, str]:
+    at, length = _get_number(data, at, "y" if kind == "g" else "u")
+    return at + length + 1, data[at : at + length].decode()

@@ -28,23 +28,22 @@ from minidock.kernel.op import op, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from minidock.document_types.runtime_spec import DeviceRule, Resources
 
-    Rule = dict[str, Any]  # OCI: {"allow", "type", "major", "minor", "access"}
     Exceptions = dict[tuple[str, int, int], str]  # (type, major, minor) -> access
 
 ANY = -1  # a major or minor number that stands for all
 
 
-def _rule(text: str) -> Rule:
+def _rule(text: str) -> DeviceRule:
     """An allowing rule from the kernel's own notation, such as "c 1:3 rwm"."""
     kind, numbers, access = text.split()
     major, minor = (ANY if word == "*" else int(word) for word in numbers.split(":"))
     return {"allow": True, "type": kind, "major": major, "minor": minor, "access": access}
 
 
-DENY_ALL: Rule = {"allow": False, "type": "a", "major": ANY, "minor": ANY, "access": "rwm"}
-ALLOW_ALL: Rule = {**DENY_ALL, "allow": True}
+DENY_ALL: DeviceRule = {"allow": False, "type": "a", "major": ANY, "minor": ANY, "access": "rwm"}
+ALLOW_ALL: DeviceRule = {**DENY_ALL, "allow": True}
 
 RUNTIME_RULES = [
     _rule("c *:* m"),  # making any node is harmless as long as it cannot be opened
@@ -62,7 +61,7 @@ RUNTIME_RULES = [
 """What runc adds to every container's rules, whatever its config says."""
 
 
-def with_runtime_rules(resources: dict[str, Any]) -> dict[str, Any]:
+def with_runtime_rules(resources: Resources) -> Resources:
     """OCI's linux.resources with the rules for devices that every container has behind its own.
 
     For `create` alone: an update without devices leaves them as they are.
@@ -74,7 +73,7 @@ DOCKER_RULES = [DENY_ALL, *RUNTIME_RULES, _rule("c 5:1 rwm")]  # and console
 """What a container of Docker may use unless --device or --privileged says more."""
 
 
-def reduce_rules(rules: list[Rule]) -> tuple[bool, Exceptions]:
+def reduce_rules(rules: list[DeviceRule]) -> tuple[bool, Exceptions]:
     """A list of OCI rules as (allowed by default, exceptions), by v1's arithmetic.
 
     A rule for all devices (type "a" without numbers) starts over. Other rules add to the
@@ -103,17 +102,18 @@ def reduce_rules(rules: list[Rule]) -> tuple[bool, Exceptions]:
     return default, exceptions
 
 
-def _checked(rule: Rule) -> tuple[str, int, int]:
+def _checked(rule: DeviceRule) -> tuple[str, int, int]:
     """A rule's types ("b", "c" or both), major and minor number, checked."""
     kind = rule.get("type") or "a"
-    major, minor = (ANY if rule.get(n) is None else rule[n] for n in ("major", "minor"))
+    numbers = (rule.get("major"), rule.get("minor"))
+    major, minor = (ANY if number is None else number for number in numbers)
     access = rule.get("access") or "rwm"
     if kind not in ("a", "b", "c") or set(access) - set("rwm") or min(major, minor) < ANY:
         raise UsageError(f"device rule {rule} is none: type a, b or c; access of r, w and m")
     return "bc" if kind == "a" else kind, major, minor
 
 
-def _refuse_holes(rule: Rule, key: tuple[str, int, int], exceptions: Exceptions) -> None:
+def _refuse_holes(rule: DeviceRule, key: tuple[str, int, int], exceptions: Exceptions) -> None:
     kind, major, minor = key
     for wide, access in exceptions.items():
         covers = wide[0] == kind and wide[1] in (ANY, major) and wide[2] in (ANY, minor)
@@ -136,7 +136,7 @@ def _star(number: int) -> str:
 # cgroup v1 ---------------------------------------------------------------------------------------
 
 
-def v1_writes(rules: list[Rule]) -> list[tuple[str, str, str]]:
+def v1_writes(rules: list[DeviceRule]) -> list[tuple[str, str, str]]:
     """The writes that put these rules in force: (controller, file, value), in order."""
     if not rules:
         return []
@@ -169,7 +169,7 @@ _TYPES = {"b": 1, "c": 2}
 _ACCESSES = {"m": 1, "r": 2, "w": 4}
 
 
-def assemble(rules: list[Rule]) -> bytes:
+def assemble(rules: list[DeviceRule]) -> bytes:
     """The rules as the eBPF program that decides about each use of a device."""
     default, exceptions = reduce_rules(rules)
     program = [

@@ -10,10 +10,9 @@ from minidock.kernel.op import op, quote
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
 
-def _name_of(act: Any) -> str:
+def _name_of(act: object) -> str:
     """How the journal names the work: by the function."""
     return str(getattr(act, "__qualname__", act)).partition(".<locals>")[0]
 

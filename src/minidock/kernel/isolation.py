@@ -12,7 +12,21 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import NotRequired, TypedDict
+
+    # Of an op's arguments, as the journal has them, those that decide its tags.
+
+    class Namespaces(TypedDict):
+        namespaces: list[str]
+        cgroup_fd: NotRequired[str | None]
+
+    class Place(TypedDict):
+        target: str
+        root: NotRequired[str]
+
+    class File(TypedDict):
+        path: str
+
 
 # What each tag stands for: what a container has of its own by it.
 ISOLATION = {
@@ -36,7 +50,7 @@ ISOLATION = {
 _OF_NAMESPACE = {"network": "net"}  # OCI's name -> ours, where they differ
 
 
-def _of_birth(args: dict[str, Any]) -> list[str]:
+def _of_birth(args: Namespaces) -> list[str]:
     """clone3 makes namespaces, and bears into a cgroup."""
     tags = _of_namespaces(args)
     if args.get("cgroup_fd") is not None and "cgroup" not in tags:
@@ -44,21 +58,21 @@ def _of_birth(args: dict[str, Any]) -> list[str]:
     return tags or ["process"]
 
 
-def _of_namespaces(args: dict[str, Any]) -> list[str]:
+def _of_namespaces(args: Namespaces) -> list[str]:
     return [_OF_NAMESPACE.get(kind, kind) for kind in args["namespaces"]]
 
 
-def _of_place(args: dict[str, Any]) -> list[str]:
+def _of_place(args: Place) -> list[str]:
     """What covers a place in the container's /proc or /sys is a mask; all else is its tree."""
     inside = args.get("root") == "/" and args["target"].startswith(("/proc/", "/sys/"))
     return ["masks"] if inside else ["mount"]
 
 
-def _of_cgroup_file(args: dict[str, Any]) -> list[str]:
+def _of_cgroup_file(args: File) -> list[str]:
     return ["devices"] if "/devices." in args["path"] else ["cgroup"]
 
 
-def _of_proc(args: dict[str, Any]) -> list[str]:
+def _of_proc(args: File) -> list[str]:
     """A setting belongs to the namespace whose own it is: see sysctl_steps of runtime/init.py."""
     path = args["path"]
     if path.startswith("/proc/sys/net/"):
@@ -69,7 +83,7 @@ def _of_proc(args: dict[str, Any]) -> list[str]:
 
 
 # An op by its name -> its tags, or what tells them from its arguments.
-OF_OP: dict[str, tuple[str, ...] | Callable[[dict[str, Any]], list[str]]] = {
+OF_OP: dict[str, tuple[str, ...] | Callable[..., list[str]]] = {
     "capability.keep_capabilities": ("capabilities",),
     "capability.set_ambient": ("capabilities",),
     "capability.set_bounding": ("capabilities",),
@@ -157,7 +171,7 @@ OF_OP: dict[str, tuple[str, ...] | Callable[[dict[str, Any]], list[str]]] = {
 }
 
 
-def isolation_of(name: str) -> Callable[[dict[str, Any]], list[str]]:
+def isolation_of(name: str) -> Callable[..., list[str]]:
     """What tells the tags of an op from its arguments, as the journal has them.
 
     Raises TypeError for an op that is not in the table.

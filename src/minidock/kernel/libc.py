@@ -16,10 +16,6 @@ import os
 
 from minidock.errors import KernelError, MinidockError
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _syscall = _LIBC.syscall
 _syscall.restype = ctypes.c_long
@@ -119,7 +115,7 @@ if MACHINE not in _OLDER:
 NUMBERS = {**_OLDER[MACHINE], **_SINCE_5_1}
 
 
-def syscall(name: str, *arguments: Any, subject: str = "", hint: str = "") -> int:
+def syscall(name: str, *arguments: object, subject: str = "", hint: str = "") -> int:
     """Make a system call by its name; returns what the kernel returns.
 
     arguments: int, bytes (a C string or buffer), ctypes objects, or None for NULL; six at most.
@@ -132,7 +128,7 @@ def syscall(name: str, *arguments: Any, subject: str = "", hint: str = "") -> in
     return result
 
 
-def _argument(value: Any) -> Any:
+def _argument(value: object) -> object:
     """An argument as the variadic syscall(3) needs it: ints are 64 bits wide, not C's int."""
     return ctypes.c_long(value) if isinstance(value, int) else value
 

@@ -24,7 +24,7 @@ from minidock.signals import SIGCHLD
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, NoReturn
+    from typing import NoReturn
 
 CLONE_NEWTIME = 0x80
 CLONE_PARENT = 0x8000
@@ -81,7 +81,7 @@ def _clone_process_sh(
     return f"{shell} -c {quote(enter)}"
 
 
-def _name_of(run_child: Any) -> str:
+def _name_of(run_child: object) -> str:
     """How the journal names what a child does: by the function."""
     return str(getattr(run_child, "__name__", run_child))
 

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any, ParamSpec, TypeVar
 
+    from minidock.kernel.record import Begin, Call, End, Outcome, Texts
+
     P = ParamSpec("P")
     R = TypeVar("R")
 
@@ -76,10 +78,10 @@ class Op:
 
     def __init__(
         self,
-        act: Callable[..., Any],
+        act: Callable[..., object],
         man: str,
         twin: Callable[..., str],
-        shown: dict[str, Callable[[Any], Any]],
+        shown: dict[str, Callable[..., object]],
         *,
         waits: bool,
     ) -> None:
@@ -104,18 +106,20 @@ class Op:
                 f"journal_text(), or the op shown={{{name!r}: function}}"
             )
 
-    def written(self, arguments: dict[str, Any]) -> dict[str, Any]:
+    def written(self, arguments: dict[str, object]) -> dict[str, object]:
         """Arguments as the journal has them: plain data, and no value of an environment."""
         return {
             name: self._shown[name](value) if name in self._shown else _written(value)
             for name, value in arguments.items()
         }
 
-    def record(self, arguments: dict[str, Any]) -> dict[str, Any]:
+    def record(self, arguments: dict[str, object]) -> Call:
         """What a begin record says of this op and its arguments."""
         written = self.written(arguments)
-        told = {"op": self.name, "args": written, "isolation": self.isolation(written)}
-        return {**told, "wait": True} if self.waits else told
+        call: Call = {"op": self.name, "args": written, "isolation": self.isolation(written)}
+        if self.waits:
+            call["wait"] = True
+        return call
 
 
 class Numbers:
@@ -163,7 +167,7 @@ class Journal:
         self.actor = actor
         self.numbers = numbers or Numbers()
         self.story = story
-        self.gate: Callable[[dict[str, Any]], None] | None = None
+        self.gate: Callable[[Begin | End], None] | None = None
         self.turn: Callable[[], None] | None = None
 
     def of_child(
@@ -197,10 +201,10 @@ class Journal:
         if self.turn is not None:
             self.turn()
 
-    def begin(self, op: Op, arguments: dict[str, Any], phase: str, line: int) -> int:
+    def begin(self, op: Op, arguments: dict[str, object], phase: str, line: int) -> int:
         """Write down what is about to be done; returns the number that `end` wants."""
         number = self.numbers.take()
-        record = {
+        record: Begin = {
             "id": f"{self.numbers.stem}.{number}",
             "begin": number,
             "actor": self.actor,
@@ -218,9 +222,9 @@ class Journal:
         self.await_turn()
         return number
 
-    def end(self, number: int, started: int, **outcome: Any) -> None:
+    def end(self, number: int, started: int, outcome: Outcome) -> None:
         """Write down how it went: `made` (what the kernel made), or `errno`, `said` and `hint`."""
-        record = {
+        record: End = {
             "id": f"{self.numbers.stem}.{number}",
             "end": number,
             "actor": self.actor,
@@ -247,7 +251,7 @@ def op(
     man: str,
     *,
     twin: Callable[..., str],
-    shown: dict[str, Callable[[Any], Any]] | None = None,
+    shown: dict[str, Callable[..., object]] | None = None,
     waits: bool = False,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Declare a function to be an op: journalled, with its man page and its shell twin.
@@ -279,8 +283,8 @@ def op(
 
 
 def perform_in_phase(
-    this: Op, args: Sequence[Any], kwargs: dict[str, Any], *, phase: str, line: int
-) -> Any:
+    this: Op, args: Sequence[object], kwargs: dict[str, object], *, phase: str, line: int
+) -> Any:  # what the act returns: only who asks knows its type
     """Perform an op on behalf of a phase: the function in whose text the act was written."""
     journal = _journal.get()
     if journal is None:
@@ -292,22 +296,21 @@ def perform_in_phase(
     try:
         made = this.act(*args, **kwargs)
     except BaseException as error:
-        journal.end(number, started, **_refusal(error))
+        journal.end(number, started, _refusal(error))
         raise
-    outcome = {} if made is None else {"made": _written(made)}
-    journal.end(number, started, **outcome)
+    outcome: Outcome = {} if made is None else {"made": _written(made)}
+    journal.end(number, started, outcome)
     return made
 
 
-def describe(record: dict[str, Any]) -> dict[str, Any]:
-    """A begin record with what is fixed about its op: why, man, twin, source.
+def describe(record: Call) -> Texts:
+    """What is fixed about the op of a begin record: why, man, twin, source.
 
     Needs the op's module to have been imported. Secrets stay masked in the twin as in the record.
     """
     known = REGISTRY[record["op"]]
     code = known.act.__code__
     return {
-        **record,
         "why": known.why,
         "man": known.man,
         "twin": known.twin(**record["args"]),
@@ -315,12 +318,12 @@ def describe(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _refusal(error: BaseException) -> dict[str, Any]:
+def _refusal(error: BaseException) -> Outcome:
     """What the journal keeps of an error: its errno (0 for none), its words and its hint."""
-    told: dict[str, Any] = {"errno": getattr(error, "errno", None) or 0, "said": str(error)}
+    outcome: Outcome = {"errno": getattr(error, "errno", None) or 0, "said": str(error)}
     if hint := getattr(error, "hint", ""):
-        told["hint"] = hint
-    return told
+        outcome["hint"] = hint
+    return outcome
 
 
 def masked(environment: list[str]) -> list[str]:
@@ -336,7 +339,7 @@ def _masked(entry: str) -> str:
     return entry if name in _NO_SECRETS else f"{name}={MASK}"
 
 
-def _written(value: Any) -> Any:
+def _written(value: Any) -> object:  # Any: most classes have no journal_text
     """The form in which a value stands in the journal; AttributeError for what has none."""
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
@@ -349,7 +352,7 @@ def _written(value: Any) -> Any:
     return value.journal_text()
 
 
-def of_descriptor(value: Any) -> Any:
+def of_descriptor(value: object) -> object:
     """How the journal names an open file, which a number alone would not: by what it is of.
 
     The number, where there is no /proc, or a filter forbids to look.

@@ -33,7 +33,12 @@ from minidock.kernel.op import op
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from minidock.document_types.runtime_spec import (
+        DockerSeccomp,
+        DockerSyscallRule,
+        Seccomp,
+        SyscallRule,
+    )
 
 SECCOMP_SET_MODE_FILTER = 1
 _FLAGS = {
@@ -50,7 +55,7 @@ _DIGEST_BYTES = 32
 # Docker's form to OCI's --------------------------------------------------------------------------
 
 
-def default_profile(capabilities: list[str]) -> dict[str, Any]:
+def default_profile(capabilities: list[str]) -> Seccomp:
     """Docker's default profile for a container that has these capabilities, in OCI's form."""
     package = os.path.dirname(os.path.dirname(__file__))
     with open(f"{package}/oci/default_seccomp.json", encoding="utf-8") as file:
@@ -59,7 +64,7 @@ def default_profile(capabilities: list[str]) -> dict[str, Any]:
     return resolved
 
 
-def resolve_profile(profile: dict[str, Any], capabilities: list[str]) -> dict[str, Any] | None:
+def resolve_profile(profile: DockerSeccomp, capabilities: list[str]) -> Seccomp | None:
     """A profile in Docker's form, resolved for one container into OCI's linux.seccomp.
 
     capabilities: the container's bounding set. Returns None for an empty profile, which asks for
@@ -72,7 +77,7 @@ def resolve_profile(profile: dict[str, Any], capabilities: list[str]) -> dict[st
             raise UsageError(f"seccomp profile: unknown field {name!r}")
     if not profile.get("defaultAction") and not profile.get("syscalls"):
         return None
-    resolved: dict[str, Any] = {"defaultAction": profile.get("defaultAction") or ""}
+    resolved: Seccomp = {"defaultAction": profile.get("defaultAction") or ""}
     if profile.get("defaultErrnoRet") is not None:
         resolved["defaultErrnoRet"] = profile["defaultErrnoRet"]
     resolved["architectures"] = _architectures(profile)
@@ -95,7 +100,7 @@ _GROUP_FIELDS = (
 )  # fmt: skip
 
 
-def _architectures(profile: dict[str, Any]) -> list[str]:
+def _architectures(profile: DockerSeccomp) -> list[str]:
     given, by_machine = profile.get("architectures") or [], profile.get("archMap") or []
     if given and by_machine:
         raise UsageError(
@@ -108,7 +113,7 @@ def _architectures(profile: dict[str, Any]) -> list[str]:
     return list(given)
 
 
-def _plain_group(group: dict[str, Any]) -> dict[str, Any]:
+def _plain_group(group: DockerSyscallRule) -> SyscallRule:
     """A group of rules without the conditions that were resolved already."""
     for name in group:
         if name not in _GROUP_FIELDS:
@@ -118,7 +123,10 @@ def _plain_group(group: dict[str, Any]) -> dict[str, Any]:
             "seccomp profile: 'name' and 'names' were specified",
             hint="use either 'name' or 'names'",
         )
-    plain = {"names": group.get("names") or [group.get("name")], "action": group.get("action")}
+    plain: SyscallRule = {
+        "names": group.get("names") or [group.get("name") or ""],
+        "action": group.get("action") or "",
+    }
     if group.get("errnoRet") is not None:
         plain["errnoRet"] = group["errnoRet"]
     if group.get("args"):
@@ -126,7 +134,7 @@ def _plain_group(group: dict[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def _holds(group: dict[str, Any], capabilities: list[str]) -> bool:
+def _holds(group: DockerSyscallRule, capabilities: list[str]) -> bool:
     """Whether a group's "includes" all hold, and none of its "excludes" does."""
     includes, excludes = group.get("includes") or {}, group.get("excludes") or {}
     for condition in (*includes, *excludes):
@@ -162,7 +170,7 @@ def _version(text: str) -> tuple[int, int]:
 # OCI's form to a program -------------------------------------------------------------------------
 
 
-def check(profile: dict[str, Any]) -> None:
+def check(profile: Seccomp) -> None:
     """Refuse an OCI linux.seccomp that could not be carried out, before anything is made.
 
     Raises UsageError that names the field, flag, or wrongly typed value.
@@ -182,7 +190,7 @@ def check(profile: dict[str, Any]) -> None:
             raise UsageError(f"seccomp: the rule for {names[0]!r} has no action")
 
 
-def compile(profile: dict[str, Any], cache_directory: str) -> bytes:
+def compile(profile: Seccomp, cache_directory: str) -> bytes:
     """The filter of an OCI linux.seccomp, from the cache or newly assembled.
 
     cache_directory: made where it is missing; an entry that was damaged is made anew.

@@ -38,11 +38,22 @@ from minidock.kernel.libc import MACHINE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import TypedDict
+
+    from minidock.document_types.runtime_spec import Seccomp, SyscallArgument
 
     Instruction = tuple[int, int, int, int]  # opcode, skip if true, skip if false, constant
     Code = list[Instruction]
-    Rule = tuple[list[dict[str, Any]], int]  # conditions that must all hold, and what is returned
+
+    class Condition(TypedDict):
+        """A comparison of one argument; both sides are masked."""
+
+        index: int
+        op: str
+        value: int
+        mask: int
+
+    Rule = tuple[list[Condition], int]  # conditions that must all hold, and what is returned
 
 _LOAD, _RETURN, _AND, _JUMP = 0x20, 0x06, 0x54, 0x05
 _IF_EQUAL, _IF_GREATER, _IF_AT_LEAST = 0x15, 0x25, 0x35
@@ -96,7 +107,7 @@ _FOREIGN = (
 )  # fmt: skip
 
 
-def assemble(profile: dict[str, Any]) -> bytes:
+def assemble(profile: Seccomp) -> bytes:
     """The filter program for an OCI linux.seccomp, as an array of struct sock_filter.
 
     Raises UsageError that names what is unknown or too large.
@@ -139,7 +150,7 @@ def syscall_numbers() -> dict[str, list[int | None]]:
 # From the profile to rules -----------------------------------------------------------------------
 
 
-def _architectures(profile: dict[str, Any]) -> list[str]:
+def _architectures(profile: Seccomp) -> list[str]:
     """The profile's architectures that can run here; the machine's own is always among them."""
     wanted = profile.get("architectures") or []
     for name in wanted:
@@ -150,7 +161,7 @@ def _architectures(profile: dict[str, Any]) -> list[str]:
 
 
 def _rules_by_name(
-    profile: dict[str, Any], default: int, names: dict[str, list[int | None]]
+    profile: Seccomp, default: int, names: dict[str, list[int | None]]
 ) -> dict[str, list[Rule]]:
     """Each system call's rules, in the profile's order. One without conditions decides alone."""
     rules: dict[str, list[Rule]] = {}
@@ -192,7 +203,7 @@ def _value(action: str, number: int | None) -> int:
     return ACTIONS[action] | number
 
 
-def _condition(argument: dict[str, Any]) -> dict[str, Any]:
+def _condition(argument: SyscallArgument) -> Condition:
     operator = argument["op"].removeprefix("SCMP_CMP_")
     if operator not in COMPARISONS or operator == argument["op"]:
         raise UsageError(f"seccomp: unknown comparison {argument['op']!r}")
@@ -214,7 +225,7 @@ def _section(
     rules: dict[str, list[Rule]],
     names: dict[str, list[int | None]],
     default: int,
-    profile: dict[str, Any],
+    profile: Seccomp,
 ) -> Code:
     """The decision about one architecture's numbers."""
     decisions: dict[int, Code] = {}
@@ -225,9 +236,7 @@ def _section(
     return _search(_ranges(decisions, [(_RETURN, 0, 0, default)], _beyond(arch, names, profile)))
 
 
-def _beyond(
-    arch: Architecture, names: dict[str, list[int | None]], profile: dict[str, Any]
-) -> int | None:
+def _beyond(arch: Architecture, names: dict[str, list[int | None]], profile: Seccomp) -> int | None:
     """The first number that is newer than the profile; None where the default does not refuse.
 
     ARM's private calls say nothing of a profile's age. (runc counts them, so that its 32-bit
@@ -291,7 +300,7 @@ def _decision(rules: list[Rule], default: int, *, wide: bool) -> Code:
     return code if not rules[-1][0] else [*code, (_RETURN, 0, 0, default)]
 
 
-def _unless(condition: dict[str, Any], skip: int, *, wide: bool) -> Code:
+def _unless(condition: Condition, skip: int, *, wide: bool) -> Code:
     """Compare one argument; skip that many instructions behind this piece if it does not hold.
 
     BPF has 32-bit words, so a 64-bit argument is compared half by half, the high one first.

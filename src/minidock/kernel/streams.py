@@ -9,12 +9,8 @@ import os
 
 from minidock.kernel.op import of_descriptor, op
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
 
-
-def _names_of(streams: list[Any]) -> list[Any]:
+def _names_of(streams: list[int]) -> list[object]:
     """How the journal names streams: by what they are of, such as pipe:[4711]."""
     return [of_descriptor(each) for each in streams]
 

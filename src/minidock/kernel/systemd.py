@@ -24,11 +24,9 @@ from minidock.kernel.op import op, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from minidock.kernel.dbus import Connection, Value
 
-    from minidock.kernel.dbus import Connection
-
-    Property = tuple[str, str, Any]  # name, D-Bus type, value
+    Property = tuple[str, str, Value]  # name, D-Bus type, value
 
 RUNNING = "/run/systemd/system"
 PRIVATE_SOCKET = "/run/systemd/private"

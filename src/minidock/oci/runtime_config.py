@@ -13,6 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from minidock.document_types.runtime_spec import Cpu, Memory, Resources, Seccomp
+
 OCI_VERSION = "1.2.0"
 
 MASKED_PATHS = [
@@ -75,7 +77,7 @@ def runtime_config(
     environment: list[str],
     command: list[str],
     capabilities: list[str],
-    seccomp: dict[str, Any] | None,
+    seccomp: Seccomp | None,
     no_new_privileges: bool,
     mounts: list[dict[str, Any]],
     namespaces: list[dict[str, Any]],
@@ -181,12 +183,12 @@ def sysctls(host: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def resources(host: dict[str, Any], *, limits_swap: bool) -> dict[str, Any]:
+def resources(host: dict[str, Any], *, limits_swap: bool) -> Resources:
     """OCI's linux.resources of Docker's HostConfig; only what was asked for is in it.
 
     limits_swap: False leaves swap out, where the kernel does not count it.
     """
-    memory: dict[str, Any] = {}
+    memory: Memory = {}
     if host.get("Memory"):
         memory["limit"] = host["Memory"]
         if limits_swap:
@@ -198,17 +200,21 @@ def resources(host: dict[str, Any], *, limits_swap: bool) -> dict[str, Any]:
         memory["swappiness"] = host["MemorySwappiness"]
     if host.get("OomKillDisable"):
         memory["disableOOMKiller"] = True
-    cpu: dict[str, Any] = {}
+    cpu: Cpu = {}
     if host.get("NanoCpus"):
         cpu["period"] = 100_000
         cpu["quota"] = host["NanoCpus"] * 100_000 // 1_000_000_000
-    for key, name in (
-        ("CpuShares", "shares"), ("CpuQuota", "quota"), ("CpuPeriod", "period"),
-        ("CpusetCpus", "cpus"), ("CpusetMems", "mems"),
-    ):  # fmt: skip
-        if host.get(key):
-            cpu[name] = host[key]
-    asked: dict[str, Any] = {}
+    if host.get("CpuShares"):
+        cpu["shares"] = host["CpuShares"]
+    if host.get("CpuQuota"):
+        cpu["quota"] = host["CpuQuota"]
+    if host.get("CpuPeriod"):
+        cpu["period"] = host["CpuPeriod"]
+    if host.get("CpusetCpus"):
+        cpu["cpus"] = host["CpusetCpus"]
+    if host.get("CpusetMems"):
+        cpu["mems"] = host["CpusetMems"]
+    asked: Resources = {}
     if memory:
         asked["memory"] = memory
     if cpu:

@@ -22,6 +22,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from minidock.document_types.runtime_spec import Resources
+
 
 def start(call: Call, log: Log) -> int:
     """Start the command of a created container."""
@@ -148,14 +150,14 @@ def update(call: Call, log: Log) -> int:
     return 0
 
 
-def _read_resources(path: str) -> dict[str, Any]:
+def _read_resources(path: str) -> Resources:
     if path == "-":
         text = sys.stdin.read()
     else:
         with open(path, encoding="utf-8") as file:
             text = file.read()
     try:
-        resources = jsontext.loads(text)
+        resources: Resources = jsontext.loads(text)
     except ValueError as error:
         raise UsageError(f"{path}: {error}") from None
     if not isinstance(resources, dict):
@@ -163,7 +165,7 @@ def _read_resources(path: str) -> dict[str, Any]:
     return resources
 
 
-def _resources_of_flags(flags: dict[str, Any]) -> dict[str, Any]:
+def _resources_of_flags(flags: dict[str, Any]) -> Any:  # Resources, field by field
     paths = {
         "blkio_weight": ("blockIO", "weight"), "cpu_period": ("cpu", "period"),
         "cpu_quota": ("cpu", "quota"), "cpu_burst": ("cpu", "burst"),

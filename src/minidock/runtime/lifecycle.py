@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from minidock.document_types.runtime_spec import StateDocument
+    from minidock.document_types.runtime_spec import Resources, StateDocument
 
 
 class Container:
@@ -102,7 +102,8 @@ def create(
         state.save(directory, content)  # from here on, `delete` can clean up
         undo.callback(destroy_cgroup, group)
         group.create()
-        group.apply(device.with_runtime_rules(config["linux"].get("resources") or {}))
+        asked: Resources | None = config["linux"].get("resources")
+        group.apply(device.with_runtime_rules(asked or {}))
         oci_state = state.State(directory, content).document("creating")
         ours, pid = create_init(config, oci_state, directory, group, options)
         undo.callback(ours.close)

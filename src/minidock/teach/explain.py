@@ -94,5 +94,5 @@ def _wanted(names: tuple[str, ...]) -> set[str]:
 
 
 def _write_line(entry: JournalEntry, page: Page) -> None:
-    plain = entry.plain()
-    page.json({**plain, "why": page.language.gettext(plain["why"]) if plain["why"] else ""})
+    why = entry.record["why"]
+    page.json({**entry.plain(), "why": page.language.gettext(why) if why else ""})

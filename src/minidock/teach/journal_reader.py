@@ -19,7 +19,7 @@ from minidock.kernel.op import describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from minidock.kernel.record import Begin, Described, End
 
 
 def load_ops() -> None:
@@ -38,16 +38,16 @@ class JournalEntry:
     such as a new pid. errno: None for success; said, hint: texts of the error.
     """
 
-    def __init__(self, begin: dict[str, Any]) -> None:
+    def __init__(self, begin: Begin) -> None:
         self.record = _describe(begin)
         self.number = 0
         self.us: int | None = None
-        self.made: Any = None
+        self.made: object = None
         self.errno: int | None = None
         self.said = ""
         self.hint = ""
 
-    def finish(self, end: dict[str, Any]) -> None:
+    def finish(self, end: End) -> None:
         """Add the result from the end record."""
         self.us = end["us"]
         self.made = end.get("made")
@@ -81,7 +81,7 @@ class JournalEntry:
         """Its actor, and the module that called it: ("init", "runtime.rootfs")."""
         return self.record["actor"], split_phase(self.record["phase"])[0]
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> dict[str, object]:
         """The entry as a JSON object."""
         outcome = {"us": self.us, "made": self.made, "errno": self.errno}
         words = {"said": self.said or None, "hint": self.hint or None}
@@ -89,14 +89,14 @@ class JournalEntry:
         return {**self.record, "number": self.number, **known}
 
 
-def _describe(begin: dict[str, Any]) -> dict[str, Any]:
+def _describe(begin: Begin) -> Described:
     """A begin record with its op's texts; with empty texts if another version wrote it.
 
     Such a journal may have an op with another name or other arguments, on which a twin may raise
     any of these errors.
     """
     try:
-        return describe(begin)
+        return {**begin, **describe(begin)}
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
         return {**begin, "why": "", "man": "", "twin": "", "source": ""}
 
@@ -135,7 +135,7 @@ class JournalReader:
         return done
 
 
-def _process_of(record: dict[str, Any]) -> str:
+def _process_of(record: Begin | End) -> str:
     """A key for the process that wrote a record; earlier versions had no ids."""
     if "id" in record:
         return str(record["id"]).rpartition(".")[0]
@@ -174,7 +174,7 @@ def purpose_of_function(module: str, function: str) -> str:
     Special methods such as __init__ and __enter__ have the docstring of their class.
     """
     try:
-        target: Any = import_module(f"minidock.{module}")
+        target: object = import_module(f"minidock.{module}")
     except ModuleNotFoundError:
         return ""
     for name in function.split("."):

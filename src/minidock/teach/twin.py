@@ -21,8 +21,8 @@ from minidock.teach.script.shell_words import Variables, command
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
+    from minidock.kernel.record import Call
     from minidock.teach.journal_reader import JournalEntry
 
 _NOTHING_DONE = ("absent", "there", "ended")
@@ -89,7 +89,7 @@ class Twins:
         elif record["op"] == "process.execute" and entry.errno is None:
             self._shell = ""
 
-    def _twin(self, record: dict[str, Any]) -> str:
+    def _twin(self, record: Call) -> str:
         args, op = record["args"], REGISTRY[record["op"]]
         twin = op.twin(**args)
         if "\n" not in twin:  # a here-document stays as it is

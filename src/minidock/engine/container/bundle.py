@@ -32,6 +32,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from minidock.document_types.runtime_spec import Seccomp
+
 _INITS = (
     "/usr/bin/tini-static", "/usr/libexec/docker/docker-init", "/usr/bin/docker-init",
     "/usr/sbin/docker-init", "/usr/bin/tini",
@@ -152,7 +154,7 @@ def security_options(host: dict[str, Any]) -> dict[str, Any]:
 
 def seccomp_profile(
     options: dict[str, Any], capabilities: list[str], *, privileged: bool
-) -> dict[str, Any] | None:
+) -> Seccomp | None:
     """OCI's linux.seccomp: the default allow-list, the user's own profile, or None."""
     wanted = options["seccomp"]
     if wanted == "unconfined" or (wanted is None and privileged):

@@ -25,6 +25,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from minidock.document_types.host_config import ThrottleDevice, WeightDevice
+    from minidock.document_types.runtime_spec import BlockDevice, BlockIo
     from minidock.engine.container.containers import Container
 
 
@@ -68,31 +70,39 @@ def cgroup_of(store: Store, container_id: str) -> Cgroup:
         return open_cgroup(store.cgroup_parent if parent is None else parent, container_id)
 
 
-def block_io(host: dict[str, Any]) -> dict[str, Any]:
+def block_io(host: dict[str, Any]) -> BlockIo:
     """OCI's linux.resources.blockIO of Docker's HostConfig: devices by number instead of path.
 
     Empty where nothing is asked for. Raises DeviceNotFound for a path that is not there.
     """
-    limits: dict[str, Any] = {}
+    limits: BlockIo = {}
     if host.get("BlkioWeight"):
         limits["weight"] = host["BlkioWeight"]
-    for field, name in _DEVICE_LIMITS.items():
-        for each in host.get(field) or []:
-            value = {"weight": each["Weight"]} if "Weight" in each else {"rate": each["Rate"]}
-            limits.setdefault(name, []).append({**_numbers_of(each["Path"]), **value})
+    if weights := host.get("BlkioWeightDevice"):
+        limits["weightDevice"] = [_weighted(each) for each in weights]
+    if rates := host.get("BlkioDeviceReadBps"):
+        limits["throttleReadBpsDevice"] = [_throttled(each) for each in rates]
+    if rates := host.get("BlkioDeviceWriteBps"):
+        limits["throttleWriteBpsDevice"] = [_throttled(each) for each in rates]
+    if rates := host.get("BlkioDeviceReadIOps"):
+        limits["throttleReadIOPSDevice"] = [_throttled(each) for each in rates]
+    if rates := host.get("BlkioDeviceWriteIOps"):
+        limits["throttleWriteIOPSDevice"] = [_throttled(each) for each in rates]
     return limits
 
 
-_DEVICE_LIMITS = {
-    "BlkioWeightDevice": "weightDevice",
-    "BlkioDeviceReadBps": "throttleReadBpsDevice",
-    "BlkioDeviceWriteBps": "throttleWriteBpsDevice",
-    "BlkioDeviceReadIOps": "throttleReadIOPSDevice",
-    "BlkioDeviceWriteIOps": "throttleWriteIOPSDevice",
-}
+def _weighted(limit: WeightDevice) -> BlockDevice:
+    major, minor = _numbers_of(limit["Path"])
+    return {"major": major, "minor": minor, "weight": limit["Weight"]}
 
 
-def _numbers_of(path: str) -> dict[str, int]:
+def _throttled(limit: ThrottleDevice) -> BlockDevice:
+    major, minor = _numbers_of(limit["Path"])
+    return {"major": major, "minor": minor, "rate": limit["Rate"]}
+
+
+def _numbers_of(path: str) -> tuple[int, int]:
+    """The major and minor number of a device."""
     try:
         number = os.stat(path).st_rdev
     except OSError as error:
@@ -100,4 +110,4 @@ def _numbers_of(path: str) -> dict[str, int]:
         raise DeviceNotFound(
             f"stat {path}: {words}", hint="lsblk lists the disks of this machine"
         ) from None
-    return {"major": os.major(number), "minor": os.minor(number)}
+    return os.major(number), os.minor(number)

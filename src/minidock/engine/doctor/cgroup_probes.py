@@ -9,13 +9,17 @@ Sources: those of kernel/cgroup.py and kernel/cgroup_home.py.
 from __future__ import annotations
 
 import os
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from minidock.engine.doctor.child_probe import Tried
 from minidock.errors import KernelError
 from minidock.kernel import cgroup, cgroup_tree, device, namespace
 from minidock.kernel.cgroup_home import LEAF
 from minidock.paths import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.document_types.runtime_spec import BlockDevice, Resources
 
 _MEMORY = 64 << 20
 
@@ -98,10 +102,10 @@ def _try_each(group: cgroup.Cgroup, tried: Tried) -> None:
         group.kill_all()
 
 
-def _wishes() -> dict[str, dict[str, Any]]:
+def _wishes() -> dict[str, Resources]:
     """Limit -> linux.resources that asks for it."""
     some_cpu = str(min(os.sched_getaffinity(0)))
-    wishes: dict[str, dict[str, Any]] = {
+    wishes: dict[str, Resources] = {
         "devices": {"devices": device.DOCKER_RULES},
         "memory": {"memory": {"limit": _MEMORY}},
         "swap": {"memory": {"limit": _MEMORY, "swap": 2 * _MEMORY}},
@@ -113,7 +117,7 @@ def _wishes() -> dict[str, dict[str, Any]]:
     }
     if disk := _some_disk():
         major, minor = disk
-        rate = {"major": major, "minor": minor, "rate": 1 << 30}
+        rate: BlockDevice = {"major": major, "minor": minor, "rate": 1 << 30}
         wishes["io"] = {"blockIO": {"throttleReadBpsDevice": [rate]}}
     return wishes
 

@@ -25,8 +25,8 @@ from minidock.kernel.op import Journal, Numbers, current_journal, use_journal
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any
 
+    from minidock.kernel.record import Begin, End
     from minidock.paths import ContainerPaths
 
 SHAPE = {"id": str}  # of every record; the rest: kernel/record.py
@@ -148,7 +148,7 @@ def writer(fd: int) -> Callable[[str], None]:
     return write
 
 
-def fault_gate() -> Callable[[dict[str, Any]], None] | None:
+def fault_gate() -> Callable[[Begin | End], None] | None:
     """For the tests of crashes: MINIDOCK_FAULT="<actor>:<n>:<begin|end>" ends the actor just there.
 
     The n-th record of that kind is written when it dies; with "begin" its act has not been done,
@@ -159,7 +159,7 @@ def fault_gate() -> Callable[[dict[str, Any]], None] | None:
         return None
     actor, number, kind = wanted[0], int(wanted[1]), wanted[2]
 
-    def gate(record: dict[str, Any]) -> None:
+    def gate(record: Begin | End) -> None:
         if record["actor"] == actor and record.get(kind) == number:
             os.kill(os.getpid(), _SIGKILL)
             os._exit(137)  # PID 1 of a namespace cannot kill itself by a signal

@@ -18,8 +18,9 @@ from minidock.runtime.program import Slot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Iterable
 
+    from minidock.document_types.runtime_spec import Resources
     from minidock.teach.plan.planned_ops import PlannedOps
 
 
@@ -104,7 +105,7 @@ class PlannedV1(_PlannedCgroup):
             if tree == trees.get("cpuset"):
                 self._inherit_cpusets([*above, directory])
 
-    def apply(self, resources: dict[str, Any]) -> None:
+    def apply(self, resources: Resources) -> None:
         """As CgroupV1.apply, of a cgroup that has no limits yet."""
         paths, trees = self.group.paths(), cgroup_v1.trees()
         unlimited = 1 << 63
@@ -172,7 +173,7 @@ class PlannedV2(_PlannedCgroup):
             self._enable_controllers(wanted, parent, move_out=parent == above[0])
         self._make_empty(f"{cgroup.ROOT}/{self.group.path}")
 
-    def apply(self, resources: dict[str, Any]) -> None:
+    def apply(self, resources: Resources) -> None:
         """As CgroupV2.apply, of a cgroup that is new."""
         directory, caller = f"{cgroup.ROOT}/{self.group.path}", cgroup_v2.CgroupV2.apply
         for file, value in cgroup_v2.limits(resources):
@@ -235,7 +236,7 @@ class PlannedV2(_PlannedCgroup):
             self._move_out(directory, pids)
             self.ops.add(cgroup_home.hand_down, cgroup.write_file, path, value)
 
-    def _move_out(self, directory: str, pids: list[Any]) -> None:
+    def _move_out(self, directory: str, pids: Iterable[int | Slot]) -> None:
         leaf = f"{directory}/{cgroup_home.LEAF}"
         self._create_or_find(leaf)
         for pid in pids:

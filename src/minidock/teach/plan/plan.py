@@ -64,7 +64,9 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
 
+    from minidock.document_types.runtime_spec import Resources
     from minidock.engine.image.image import Image
+    from minidock.kernel.record import Begin, End
     from minidock.paths import Store
     from minidock.runtime.program import Step
     from minidock.teach.plan.planned_ops import PlannedOp
@@ -135,8 +137,8 @@ class refuse_ops:
         use_journal(None)
 
 
-def _refuse(record: dict[str, Any]) -> None:
-    if "begin" in record and record["op"] != "iptables.save":
+def _refuse(record: Begin | End) -> None:
+    if "op" in record and record["op"] != "iptables.save":
         raise MinidockError(
             f"a plan must not perform an operation: {record['op']}",
             hint="the monitor of a container died: `minidock ps` repairs the store",
@@ -264,7 +266,8 @@ def _launch_acts(plan: Plan) -> None:
     plan.config = _config(plan)
     group = cgroups.planned(ops, *cgroup_of(plan.config, container.id), files_state)
     group.create()
-    group.apply(device.with_runtime_rules(plan.config["linux"].get("resources") or {}))
+    asked: Resources | None = plan.config["linux"].get("resources")
+    group.apply(device.with_runtime_rules(asked or {}))
     _create_init(plan, group)
     wiring.connect()
     ops.actor = "init"

@@ -13,8 +13,9 @@ from minidock.runtime.program import Slot
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Any
+    from typing import Any  # arguments: of the types that the op declares
 
+    from minidock.kernel.record import DescribedPlan, Planned
     from minidock.runtime.program import Step
 
 PID = Slot("pid")
@@ -41,7 +42,7 @@ class PlannedOp:
         self.phase = phase
         self.line = line
 
-    def record(self, number: int) -> dict[str, Any]:
+    def record(self, number: int) -> Planned:
         """The begin record of the journal, without the time and the actor's pid."""
         return {
             "begin": number,
@@ -51,11 +52,12 @@ class PlannedOp:
             "line": self.line,
         }
 
-    def described(self, number: int) -> dict[str, Any]:
+    def described(self, number: int) -> DescribedPlan:
         """The record with why, man page, source and twin, with slots as variables."""
         record = self.record(number)
-        marked = describe({**record, "args": _mark(record["args"])})
-        return {**marked, "args": record["args"], "twin": variables(marked["twin"])}
+        marked: Planned = {**record, "args": {n: _mark(v) for n, v in record["args"].items()}}
+        texts = describe(marked)
+        return {**record, **texts, "twin": variables(texts["twin"])}
 
 
 class PlannedOps:
@@ -68,10 +70,14 @@ class PlannedOps:
         self.all: list[PlannedOp] = []
         self._check_op = foresee
         self.actor = "engine"
-        self._slots: dict[str, Any] = {}
+        self._slots: dict[str, object] = {}
 
     def add(
-        self, caller: Callable[..., Any], act: Callable[..., Any], *args: Any, **kw: Any
+        self,
+        caller: Callable[..., object],
+        act: Callable[..., object],
+        *args: object,
+        **kw: object,
     ) -> None:
         """Add an op. caller: the function that would call it. act: the op's function."""
         op: Op = act.op  # type: ignore[attr-defined]
@@ -85,7 +91,7 @@ class PlannedOps:
         if self._check_op is not None:
             self._check_op(act)
 
-    def perform(self, program: Iterable[Step], find: Callable[[Step], Any]) -> None:
+    def perform(self, program: Iterable[Step], find: Callable[[Step], object]) -> None:
         """Add the ops of a program. find: returns the result of a step that is not an op."""
         for step in program:
             op: Op | None = getattr(step.act, "op", None)
@@ -100,7 +106,7 @@ class PlannedOps:
             }
             self._append(PlannedOp(self.actor, op, filled, step.phase, step.line))
 
-    def records(self) -> list[dict[str, Any]]:
+    def records(self) -> list[Planned]:
         """All as journal records; each actor has its own numbers."""
         return [act.record(number) for number, act in self.numbered()]
 
@@ -121,7 +127,7 @@ def variables(text: str) -> str:
     return text
 
 
-def _mark(value: Any) -> Any:
+def _mark(value: object) -> object:
     """Replace slots by marks that need no shell quoting."""
     if isinstance(value, dict):
         return {name: _mark(each) for name, each in value.items()}

@@ -40,6 +40,7 @@ from support.base_images import BaseImages
 from support.command import REPOSITORY, Minidock, command_line, environment
 from support.crash import Stage
 from support.engine import Engine
+from support.orphans import adopting
 from support.patience import long, measure, patience
 
 CI = bool(os.environ.get("MINIDOCK_CI"))
@@ -382,8 +383,9 @@ def engine(
 
 
 @pytest.fixture
-def stage(store: Store, busybox_tar: Path) -> Stage:
+def stage(store: Store, busybox_tar: Path) -> Iterator[Stage]:
     """A store with an image, ready for commands that are killed."""
     from support.crash_acts import set_up
 
-    return set_up(store, busybox_tar)
+    with adopting():
+        yield set_up(store, busybox_tar)

@@ -19,8 +19,6 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from minidock.kernel import process
-from minidock.kernel.libc import syscall
 from minidock.teach.lab import rubric, sandbox_cgroup
 from minidock.teach.lab.check import GraderError, Result, run_exam
 from minidock.teach.lab.exam import Failure, Limits, Sandbox
@@ -311,9 +309,6 @@ time.sleep(600)
 
 @pytest.mark.parametrize("frozen", [False, True], ids=["", "what is frozen neither"])
 def test_nothing_is_left_when_the_grader_is_killed(frozen: bool, tmp_path: Path) -> None:
-    # Orphans fall to the machine's PID 1, as a shell's do: a test before this one may have asked
-    # for them, and a PID namespace lasts until somebody has waited for all that was in it.
-    syscall("prctl", process.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0, subject="subreaper")
     program('exec sh -c "$1"').write(str(tmp_path))
     begun = f'until [ "$(cat /proc/$!/comm)" = {NAME} ]; do :; done'
     freezes = f"{begun}; {FREEZES.format('$!')}; " if frozen else ""

@@ -44,6 +44,15 @@ def command_line() -> list[str]:
     return [installed] if installed else [sys.executable, "-m", "minidock"]
 
 
+def _waits(pid: int) -> str:
+    """Where in the kernel a process is, what it has open, and all processes and locks beside it."""
+    asked = [f"cat /proc/{pid}/stack /proc/{pid}/syscall", f"ls -l /proc/{pid}/fd",
+             "ps -eo pid,ppid,stat,wchan:20,etimes,args", "cat /proc/locks"]  # fmt: skip
+    shell = ["sh", "-c", "; ".join(asked)]
+    done = subprocess.run(shell, capture_output=True, check=False, timeout=patience(30))
+    return (done.stdout + done.stderr).decode("utf-8", "replace")
+
+
 def environment(root: str | None = None) -> dict[str, str]:
     """The environment for a minidock of the given store."""
     env = dict(os.environ)
@@ -66,20 +75,26 @@ class Minidock:
         env: dict[str, str] | None = None,
         timeout_seconds: float = 60,
     ) -> Result:
-        """Run it to its end, whatever its exit code."""
-        done = subprocess.run(
+        """Run it to its end, whatever its exit code; a timeout's error shows what it waits for."""
+        with subprocess.Popen(
             [*command_line(), *arguments],
-            input=stdin.encode() if isinstance(stdin, str) else stdin,
-            stdin=subprocess.DEVNULL if stdin is None else None,
-            capture_output=True,
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             env={**environment(self.root), **(env or {})},
-            timeout=patience(timeout_seconds),
-        )
+        ) as process:
+            try:
+                given = stdin.encode() if isinstance(stdin, str) else stdin
+                out, err = process.communicate(given, patience(timeout_seconds))
+            except BaseException as error:
+                error.add_note(_waits(process.pid))
+                process.kill()
+                raise
         return Result(
             arguments,
-            done.returncode,
-            done.stdout.decode("utf-8", "replace"),
-            done.stderr.decode("utf-8", "replace"),
+            process.returncode,
+            out.decode("utf-8", "replace"),
+            err.decode("utf-8", "replace"),
         )
 
     def ok(

@@ -5,8 +5,8 @@ process, which has the engine imported already; and its monitor is a fork too, i
 sealed interpreter that `posix_spawn` would bring up (`Stage(real_monitor=True)` has the real one;
 a test holds the two side by side). What they do from there on is what the product does.
 
-The test's process adopts orphans (PR_SET_CHILD_SUBREAPER), so a process that outlives its container
-is a child of ours, and is found without reading all of /proc.
+The test's process adopts orphans (support/orphans.py), so a process that outlives its container is
+a child of ours, and is found without reading all of /proc.
 """
 
 from __future__ import annotations
@@ -32,14 +32,13 @@ from minidock.engine.store import journal
 from minidock.errors import MinidockError
 from minidock.kernel.cgroup import MONITORS, ROOT, is_v2
 from minidock.kernel.cgroup_tree import home_of
-from minidock.kernel.libc import syscall
 from minidock.kernel.op import REGISTRY, use_journal
 from minidock.paths import Store
 from minidock.runtime.channel import describe_error, rebuild_error
+from support.orphans import children, is_dead
 from support.patience import patience
 
 PATIENCE_SECONDS = 30
-_PR_SET_CHILD_SUBREAPER = 36
 _COMMANDS = (
     stop,
     remove,
@@ -73,8 +72,7 @@ class Stage:
     def __init__(self, store: Store, *, real_monitor: bool = False) -> None:
         self.store = store
         self._real_monitor = real_monitor
-        syscall("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0, subject="subreaper")
-        self._known = set(_children())
+        self._known = set(children())
         self.before: set[str] = set()
         self._victim = Path(f"{store.root}/somebody-was-killed")
 
@@ -176,8 +174,8 @@ class Stage:
     def children(self) -> list[int]:
         """Living processes that were born on this stage; the dead among them are buried."""
         living = []
-        for pid in set(_children()) - self._known:
-            if _is_dead(pid):
+        for pid in set(children()) - self._known:
+            if is_dead(pid):
                 os.waitpid(pid, 0)
             else:
                 living.append(pid)
@@ -271,17 +269,6 @@ def changes_files(event: str, arguments: tuple[Any, ...]) -> bool:
         "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.symlink", "os.link", "os.truncate",
         "os.chmod", "os.chown", "socket.bind",
     )  # fmt: skip
-
-
-def _children() -> list[int]:
-    return [int(pid) for pid in Path("/proc/thread-self/children").read_text().split()]
-
-
-def _is_dead(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-    except OSError:
-        return True
 
 
 def _command_line(pid: int) -> str:

@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 
 _DEFAULT_STOP_SECONDS = 10
 KILL_SECONDS = 120.0  # the unmount of its layers may flush many dirty pages
+_REAP_SECONDS = 10.0  # how long zombies may keep a killed container from exiting
+
+
+class DidNotEnd(Conflict):
+    """A container still exists some time after SIGKILL."""
 
 
 def stop(
@@ -71,17 +76,40 @@ def seconds_to_stop(container: Container, asked: int | None = None) -> float | N
 def finish_stop(container: Container, seconds: float | None) -> None:
     """Wait for a container that got its stop signal; kill it after `seconds`.
 
-    Raises Conflict if it survives SIGKILL.
+    Raises DidNotEnd.
     """
     if wait_until_ended(container, seconds):
         return
     _signal(container, SIGKILL)
-    if not wait_until_ended(container, KILL_SECONDS):
-        raise Conflict(
-            f"container {container.name} did not end within {KILL_SECONDS:.0f} s of SIGKILL",
-            hint="a process in an uninterruptible wait (a dead NFS server?) cannot be killed,\n"
-            "nor one that a stopped debugger keeps from ending: grep TracerPid /proc/*/status",
-        )
+    _wait_after_kill(container)
+
+
+def _wait_after_kill(container: Container) -> None:
+    """Wait until a container that got SIGKILL has ended.
+
+    Raises DidNotEnd: after KILL_SECONDS, or earlier where zombies that nobody reaps are the cause.
+    """
+    if wait_until_ended(container, _REAP_SECONDS):
+        return
+    if not (cause := _unreaped(container)):
+        if wait_until_ended(container, KILL_SECONDS - _REAP_SECONDS):
+            return
+        cause = _unreaped(container)
+    raise DidNotEnd(
+        f"container {container.name} did not end after SIGKILL",
+        hint=cause
+        or "a process in an uninterruptible wait (a dead NFS server?) cannot be killed,\n"
+        "nor one that a stopped debugger keeps from ending: grep TracerPid /proc/*/status",
+    )
+
+
+def _unreaped(container: Container) -> str:
+    from minidock.engine.lifecycle.unreaped import explain_unreaped
+
+    try:
+        return explain_unreaped(state.load(container.store.run, container.id).pid)
+    except (NotFound, DamagedFile):
+        return ""
 
 
 def kill(store: Store, reference: str, *, signal: str = "SIGKILL") -> None:
@@ -98,7 +126,7 @@ def kill(store: Store, reference: str, *, signal: str = "SIGKILL") -> None:
 
 
 def kill_container(container: Container, number: int) -> None:
-    """Send a signal; after SIGKILL, wait until the container has ended."""
+    """Send a signal; after SIGKILL, wait until the container has ended. Raises DidNotEnd."""
     ends = cancels_restart(container.config, number)
     if ends:
         cancel_restart(container)
@@ -106,7 +134,7 @@ def kill_container(container: Container, number: int) -> None:
         ensure_unpaused(container)
     _signal(container, number)
     if number == SIGKILL or (ends and container.restarting):
-        wait_until_ended(container, KILL_SECONDS)
+        _wait_after_kill(container)
 
 
 def wait(store: Store, reference: str) -> int:

@@ -7,8 +7,6 @@ from minidock.cli.frame.pflag import in_section, switch, unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from minidock.cli.frame.lazy import Table
 
 COMMON, NOUNS, VERBS, TEACH = (
@@ -165,7 +163,7 @@ ABSENT = {
     unsupported("--tlsverify", because=_NO_DAEMON, bare="true"),
     *(unsupported(f"--tls{what}", because=_NO_DAEMON) for what in ("cacert", "cert", "key")),
 )
-def _root(given: dict[str, Any]) -> bool:
+def _root(given: dict[str, object]) -> bool:
     """Containers, one kernel call at a time."""
     if "version" in given:
         from minidock.cli.frame.version import VERSION

@@ -12,9 +12,10 @@ from minidock.errors import MinidockError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import TypeVar
 
-    Test = Callable[[Any, str], bool]
+    T = TypeVar("T")
+    Test = Callable[[T, str], bool]
 
 _SECONDS = 1.0  # of the processor, for one pattern and one name
 
@@ -40,14 +41,14 @@ filter_flag = values(
 )
 
 
-def check_filter_names(filters: tuple[tuple[str, str], ...], tests: dict[str, Test]) -> None:
+def check_filter_names(filters: tuple[tuple[str, str], ...], tests: dict[str, Test[T]]) -> None:
     """Refuse an unknown filter before a command prompts or acts."""
     apply_filters([], filters, tests)
 
 
 def apply_filters(
-    items: list[Any], filters: tuple[tuple[str, str], ...], tests: dict[str, Test]
-) -> list[Any]:
+    items: list[T], filters: tuple[tuple[str, str], ...], tests: dict[str, Test[T]]
+) -> list[T]:
     """Return the items that match all filters.
 
     tests: name of a filter -> predicate of item and value; it may raise BadFilter.

@@ -25,8 +25,9 @@ from minidock.numerals import atoi, is_decimal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
+
+    from minidock.cli.frame.pflag import F
 
 _MINIMUM_MEMORY = 6 << 20  # less is too little for init to report an error
 _RLIMITS = (
@@ -218,7 +219,7 @@ limit_flags = in_section(
 )
 
 
-def update_flags(function: Callable[..., Any]) -> Callable[..., Any]:
+def update_flags(function: F) -> F:
     """Declare the limits that `update` can change; the value is None if a flag is not given."""
     pids = value("--pids-limit", type=INT, help="Maximum number of processes (-1: unlimited)")
     declared = in_section("Resource limits", *_SHARED, pids)(function)

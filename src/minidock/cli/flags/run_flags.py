@@ -28,8 +28,9 @@ from minidock.numerals import is_decimal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
+
+    from minidock.cli.frame.pflag import F
 
 _LOG_DRIVERS = ("", "json-file", "none")
 _LOG_OPTIONS = ("max-size", "max-file")
@@ -103,7 +104,7 @@ container_flags = in_section(
 )
 
 
-def run_flags(function: Callable[..., Any]) -> Callable[..., Any]:
+def run_flags(function: F) -> F:
     """Declare all flags that `run` and `create` share."""
     for flags in (
         security_flags, limit_flags, storage_flags, network_flags, process_flags, container_flags,

@@ -15,9 +15,11 @@ from minidock.errors import MinidockError, OutputLost, UsageError, system_error
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
+    from minidock.cli.frame.complete import Proposals
     from minidock.cli.frame.pflag import Flag
+
+    Action = Callable[..., int | None]
 
 
 class Misuse(UsageError):
@@ -41,7 +43,7 @@ class HelpTopic:
     function: its attribute `flags` holds the flags, its docstring is the help text.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., object]) -> None:
         self.help = function.__doc__ or ""
         self.flags: list[Flag] = getattr(function, "flags", [])
 
@@ -73,7 +75,7 @@ class Command(HelpTopic):
 
     def __init__(
         self,
-        function: Callable[..., Any],
+        function: Action,
         usage: str,
         *,
         at_least: int,
@@ -81,7 +83,7 @@ class Command(HelpTopic):
         flags_first: bool,
         needs_root: bool,
         failure: int | None,
-        complete: Callable[..., Any] | None,
+        complete: Proposals | None,
     ) -> None:
         super().__init__(function)
         self.function = function
@@ -122,7 +124,7 @@ class Command(HelpTopic):
                 error.exit_code = self.failure
             raise
 
-    def _perform(self, arguments: tuple[str, ...], values: dict[str, Any]) -> int:
+    def _perform(self, arguments: tuple[str, ...], values: dict[str, object]) -> int:
         try:
             return self.function(arguments, **values) or 0
         except BrokenPipeError:
@@ -167,8 +169,8 @@ def command(
     flags_first: bool = False,
     needs_root: bool = True,
     failure: int | None = 1,
-    complete: Callable[..., Any] | None = None,
-) -> Callable[[Callable[..., Any]], Command]:
+    complete: Proposals | None = None,
+) -> Callable[[Action], Command]:
     """Declare a command; its arguments reach the function as the tuple `arguments`.
 
     at_most: the default is 0, or unlimited if `usage` ends in "..." or in another program's
@@ -177,7 +179,7 @@ def command(
     if at_most is None and not usage.endswith(("...]", "...", " OPTIONS]")):
         at_most = 0
 
-    def declare(function: Callable[..., Any]) -> Command:
+    def declare(function: Action) -> Command:
         return Command(
             function,
             usage,

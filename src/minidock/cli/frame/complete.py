@@ -11,9 +11,10 @@ from minidock.paths import Store
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     import click
+
+    from minidock.document_types.container import ContainerState
 
     Proposals = Callable[[click.Context, click.Parameter, str], list[str]]
 
@@ -119,11 +120,11 @@ def _networks_to_join(ctx: click.Context, param: click.Parameter, incomplete: st
     return networks(ctx, param, incomplete) + found
 
 
-def _names(incomplete: str, is_wanted: Callable[[dict[str, Any]], bool]) -> list[str]:
+def _names(incomplete: str, is_wanted: Callable[[ContainerState], bool]) -> list[str]:
     from minidock.engine.store.container_json import list_documents
 
     try:
-        found: list[dict[str, Any]] = list_documents(Store())
+        found = list_documents(Store())
     except PermissionError:
         return []
     names = [document["Name"].lstrip("/") for document in found if is_wanted(document["State"])]

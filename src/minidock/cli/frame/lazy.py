@@ -13,7 +13,6 @@ from minidock.errors import MinidockError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from minidock.cli.frame.command import Command
 
@@ -37,7 +36,7 @@ class Group(HelpTopic):
     def __init__(
         self,
         table: Table,
-        function: Callable[..., bool | None],
+        function: Callable[[dict[str, object]], bool | None],
         *,
         aliases: dict[str, str] | None = None,
         absent: dict[str, str] | None = None,
@@ -78,8 +77,8 @@ class Group(HelpTopic):
         from importlib import import_module
 
         module, _, attribute = self.table[name][1].partition(":")
-        found: Any = getattr(import_module(f"minidock.cli.verbs.{module}"), attribute)
-        return found  # type: ignore[no-any-return]
+        found: Command | Group = getattr(import_module(f"minidock.cli.verbs.{module}"), attribute)
+        return found
 
     def _unknown(self, path: str, name: str) -> UnknownCommand:
         if name in self.absent:

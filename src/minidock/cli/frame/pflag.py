@@ -23,9 +23,12 @@ from minidock.errors import UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Protocol, TypeVar
 
-    Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+    F = TypeVar("F", bound=Callable[..., object])
+
+    class Decorator(Protocol):
+        def __call__(self, function: F, /) -> F: ...
 
 
 class FlagType:
@@ -34,7 +37,7 @@ class FlagType:
     parse: raises ValueError with the reason if the text is invalid.
     """
 
-    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+    def __init__(self, name: str, parse: Callable[[str], object]) -> None:
         self.name = name
         self.parse = parse
 
@@ -85,7 +88,7 @@ class Flag:
         names: tuple[str, ...],
         type: FlagType,
         *,
-        default: Any = None,
+        default: object = None,
         many: bool = False,
         bare: str | None = None,
         help: str = "",
@@ -101,7 +104,7 @@ class Flag:
         self.section = "Options"
         self.parameter = next(n for n in names if n.startswith("--"))[2:].replace("-", "_")
 
-    def read(self, text: str) -> Any:
+    def read(self, text: str) -> object:
         """Parse a value; raises UsageError with pflag's message."""
         try:
             return self.type.parse(text)
@@ -129,7 +132,7 @@ class Flag:
 
 
 def _declaring(flag: Flag) -> Decorator:
-    def declare(function: Callable[..., Any]) -> Callable[..., Any]:
+    def declare(function: F) -> F:
         function.__dict__.setdefault("flags", []).insert(0, flag)
         return function
 
@@ -145,7 +148,7 @@ def value(
     *names: str,
     help: str,
     type: FlagType = STRING,
-    default: Any = None,
+    default: object = None,
     bare: str | None = None,
 ) -> Decorator:
     """Declare a flag with one value; the last one wins."""
@@ -178,7 +181,7 @@ def unsupported(
 def in_section(title: str, *declarations: Decorator) -> Decorator:
     """Declare several flags under one heading of the help text."""
 
-    def declare(function: Callable[..., Any]) -> Callable[..., Any]:
+    def declare(function: F) -> F:
         known = list(getattr(function, "flags", ()))
         for declaration in reversed(declarations):
             function = declaration(function)
@@ -192,7 +195,7 @@ def in_section(title: str, *declarations: Decorator) -> Decorator:
 
 def parse(
     flags: list[Flag], typed: list[str], *, flags_first: bool
-) -> tuple[dict[str, Any], tuple[str, ...]]:
+) -> tuple[dict[str, object], tuple[str, ...]]:
     """Parse a command line; returns the values of the given flags, and the arguments.
 
     flags_first: the first argument ends the flags. --help sets the value "help"; so does -h, unless
@@ -200,7 +203,7 @@ def parse(
     Raises UsageError with pflag's message.
     """
     by_name = {name: flag for flag in flags for name in flag.names}
-    given: dict[str, Any] = {}
+    given: dict[str, object] = {}
     arguments: list[str] = []
     rest = list(reversed(typed))
     while rest:
@@ -223,9 +226,13 @@ def parse(
     return given, tuple(arguments)
 
 
-def _store(given: dict[str, Any], flag: Flag, text: str) -> None:
+def _store(given: dict[str, object], flag: Flag, text: str) -> None:
     read = flag.read(text)
-    given[flag.parameter] = (*given.get(flag.parameter, ()), read) if flag.many else read
+    if flag.many:
+        before = given.get(flag.parameter, ())
+        assert isinstance(before, tuple)
+        read = (*before, read)
+    given[flag.parameter] = read
 
 
 def _long(by_name: dict[str, Flag], word: str, rest: list[str]) -> tuple[Flag, str]:

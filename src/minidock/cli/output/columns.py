@@ -9,9 +9,8 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any
 
-    Cells = dict[str, Callable[..., Any]]
+    Cells = dict[str, Callable[..., str]]
 
 
 class Row:

@@ -159,7 +159,7 @@ _NAMED = {
     "strslice.StrSlice": "[]string",
 }
 _NUMBERS = ("int", "int64", "uint", "uint16", "uint32", "uint64")
-_SCALARS: dict[str, Any] = {"string": "", "bool": False, **dict.fromkeys(_NUMBERS, 0)}
+_SCALARS: dict[str, object] = {"string": "", "bool": False, **dict.fromkeys(_NUMBERS, 0)}
 
 
 class _Column:
@@ -190,17 +190,22 @@ def _columns_of(type_name: str) -> list[_Column]:
 class Typed(Struct):
     """A JSON object as a Go struct."""
 
-    def __init__(self, type_name: str, data: dict[str, Any], *, is_pointer: bool = False) -> None:
+    def __init__(
+        self, type_name: str, data: dict[str, object], *, is_pointer: bool = False
+    ) -> None:
         self.type_name = type_name
         self.is_pointer = is_pointer
         self._data = data
 
-    def _value(self, column: _Column) -> Any:
+    def _value(self, column: _Column) -> object:
         if column.embedded:
-            return Typed(column.kind.lstrip("*"), self._data, is_pointer="*" in column.kind)
+            return self._embedded(column)
         return typed(column.kind, self._data.get(column.json_name))
 
-    def field(self, name: str) -> Any:
+    def _embedded(self, column: _Column) -> Typed:
+        return Typed(column.kind.lstrip("*"), self._data, is_pointer="*" in column.kind)
+
+    def field(self, name: str) -> object:
         columns = _columns_of(self.type_name)
         for column in columns:
             if column.name == name:
@@ -208,37 +213,37 @@ class Typed(Struct):
         for column in columns:
             if column.embedded:
                 try:
-                    inner: Typed = self._value(column)
-                    return inner.field(name)
+                    return self._embedded(column).field(name)
                 except KeyError:
                     continue
         raise KeyError(name)
 
-    def values(self) -> list[Any]:
+    def values(self) -> list[object]:
         return [self._value(column) for column in _columns_of(self.type_name)]
 
     def names(self) -> list[str]:
         return [column.name for column in _columns_of(self.type_name)]
 
-    def plain(self) -> Any:
-        result: dict[str, Any] = {}
+    def plain(self) -> dict[str, object]:
+        result: dict[str, object] = {}
         for column in _columns_of(self.type_name):
-            value = self._value(column)
             if column.embedded:
-                result |= value.plain()
-            elif not (column.optional and _is_empty(column, value)):
+                result |= self._embedded(column).plain()
+                continue
+            value = self._value(column)
+            if not (column.optional and _is_empty(column, value)):
                 result[column.json_name] = plain(value)
         return result
 
 
-def _is_empty(column: _Column, value: Any) -> bool:
+def _is_empty(column: _Column, value: object) -> bool:
     """Whether omitempty omits a value; a pointer to an empty value (StopTimeout 0) is not empty."""
     if isinstance(value, Typed) or column.kind.startswith("*"):
         return isinstance(value, Nil)
     return isinstance(value, Nil) or not value
 
 
-def typed(kind: str, data: Any) -> Any:
+def typed(kind: str, data: Any) -> object:  # data: JSON of the form that the kind says
     """Convert JSON data to a Go value of a type; null becomes the zero value."""
     real = _NAMED.get(kind, kind)
     if kind in _SCALARS:
@@ -266,13 +271,13 @@ def typed(kind: str, data: Any) -> Any:
     return Typed(real, data or {})
 
 
-def _element(item: str, data: Any) -> Any:
+def _element(item: str, data: object) -> object:
     if item == "struct {}":
         return _EMPTY
     return raw(data) if item == "interface {}" else typed(item, data)
 
 
-def in_order(kind: str, data: Any) -> Any:
+def in_order(kind: str, data: object) -> object:
     """Sort the keys of maps in JSON data, as Go does; struct fields keep their order.
 
     A mount point loses the fields that only its start uses (size, creation of its source).
@@ -302,20 +307,20 @@ def _kinds_of(type_name: str) -> dict[str, str]:
 class _Empty(Struct):
     """struct {}: the value of a map that is used as a set."""
 
-    def field(self, name: str) -> Any:
+    def field(self, name: str) -> object:
         raise KeyError(name)
 
-    def values(self) -> list[Any]:
+    def values(self) -> list[object]:
         return []
 
-    def plain(self) -> Any:
+    def plain(self) -> object:
         return {}
 
 
 _EMPTY = _Empty()
 
 
-def raw(data: Any) -> Any:
+def raw(data: object) -> object:
     """Convert JSON data to untyped template values: numbers keep their digits."""
     if isinstance(data, dict):
         return {name: raw(part) for name, part in data.items()}

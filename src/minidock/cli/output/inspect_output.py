@@ -22,7 +22,6 @@ from minidock.errors import MinidockError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any
 
 
 def parsed_template(text: str) -> Template:
@@ -33,7 +32,7 @@ def parsed_template(text: str) -> Template:
         raise FormatSyntaxError(f"template parsing error: {error}", hint=SYNTAX_HINT) from None
 
 
-def render_object(template: Template, kind: str, document: dict[str, Any]) -> str:
+def render_object(template: Template, kind: str, document: object) -> str:
     """Render one object; kind: its Go type, such as "types.ContainerJSON"."""
     try:
         return template.render(typed(kind, document))
@@ -46,7 +45,7 @@ def render_object(template: Template, kind: str, document: dict[str, Any]) -> st
 
 def inspect_all(
     references: Sequence[str],
-    find: Callable[[str], tuple[str, dict[str, Any]]],
+    find: Callable[[str], tuple[str, object]],
     *,
     format: str | None,
 ) -> int:
@@ -56,7 +55,7 @@ def inspect_all(
     format: a template, "json" for JSON on one line, or None for indented JSON.
     """
     template = parsed_template(format) if format and format != "json" else None
-    documents: list[dict[str, Any]] = []
+    documents: list[object] = []
     lines: list[str] = []
     errors: list[MinidockError] = []
     for reference in references:

@@ -16,7 +16,6 @@ from minidock.cli.output.template.values import Struct, TemplateError, html_safe
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
 
     from minidock.cli.output.columns import Row
 
@@ -39,13 +38,13 @@ class RowFields(Struct):
         self.type_name = row.type_name
         self._cells = row.cells
 
-    def field(self, name: str) -> Any:
+    def field(self, name: str) -> object:
         return self._cells[name]
 
-    def values(self) -> list[Any]:
+    def values(self) -> list[object]:
         return []
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> dict[str, object]:
         """All columns except those with an argument, as `{{json .}}` prints them."""
         cells = sorted(self._cells.items())
         return {name: cell() for name, cell in cells if cell.__code__.co_argcount == 0}
@@ -57,7 +56,7 @@ class _Heading(Struct):
     def __init__(self, headings: dict[str, str]) -> None:
         self._headings = headings
 
-    def field(self, name: str) -> Any:
+    def field(self, name: str) -> object:
         if name == "Label":
             return lambda label: label.rpartition(".")[2].replace("-", " ").replace("_", " ")
         return self._headings.get(name)
@@ -86,7 +85,7 @@ def format_rows(rows: Iterable[Row], format: str, headings: dict[str, str]) -> l
     return align([heading, *lines])
 
 
-def _row_json(value: Any) -> str:
+def _row_json(value: object) -> str:
     text = json_text(value)
     return html_safe(text) if isinstance(value, RowFields) else text
 

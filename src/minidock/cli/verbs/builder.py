@@ -11,8 +11,6 @@ from minidock.paths import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from minidock.cli.frame.lazy import Table
     from minidock.engine.build.prune import CacheRecord
 
@@ -29,12 +27,12 @@ _ABSENT = dict.fromkeys(
 
 
 @_ONE_BUILDER
-def _builder(given: dict[str, Any]) -> None:
+def _builder(given: dict[str, object]) -> None:
     """Manage builds and the build cache"""
 
 
 @_ONE_BUILDER
-def _buildx(given: dict[str, Any]) -> None:
+def _buildx(given: dict[str, object]) -> None:
     """Alias of builder"""
 
 

@@ -6,8 +6,6 @@ from minidock.cli.frame.lazy import Group
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from minidock.cli.frame.lazy import Table
 
 
@@ -30,7 +28,7 @@ def _commands() -> Table:
     return dict(sorted(table.items()))
 
 
-def _container(given: dict[str, Any]) -> None:
+def _container(given: dict[str, object]) -> None:
     """Manage containers"""
 
 

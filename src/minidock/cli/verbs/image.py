@@ -42,7 +42,7 @@ _COMMANDS: Table = {
 }
 
 
-def _image(given: dict[str, Any]) -> None:
+def _image(given: dict[str, object]) -> None:
     """Manage images"""
 
 

@@ -138,7 +138,7 @@ def row(image: Image, repository: str, tag: str, digest: str, *, truncate: bool)
     )
 
 
-def _tests() -> dict[str, Test]:
+def _tests() -> dict[str, Test[Image]]:
     """The filters of `images`; each is given an image and the value."""
 
     def created_of(reference: str) -> float:
@@ -163,7 +163,7 @@ def _tests() -> dict[str, Test]:
     }
 
 
-def filters_of_prune() -> dict[str, Test]:
+def filters_of_prune() -> dict[str, Test[Image]]:
     """The filters of `image prune`."""
     return {
         "label": lambda image, wanted: has_label(_labels(image), wanted),

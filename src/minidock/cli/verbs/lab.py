@@ -6,8 +6,6 @@ from minidock.cli.frame.lazy import Group
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from minidock.cli.frame.lazy import Table
 
 _COMMANDS: Table = {
@@ -22,7 +20,7 @@ _COMMANDS: Table = {
 }
 
 
-def _lab(given: dict[str, Any]) -> None:
+def _lab(given: dict[str, object]) -> None:
     """Write a container runtime yourself, lab by lab, and have it graded"""
 
 

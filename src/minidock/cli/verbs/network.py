@@ -57,7 +57,7 @@ _HEADINGS = {
 }
 
 
-def _network(given: dict[str, Any]) -> None:
+def _network(given: dict[str, object]) -> None:
     """Manage networks"""
 
 
@@ -94,7 +94,7 @@ def ls(
         write_rows(rows, format=format, columns=_COLUMNS, headings=_HEADINGS)
 
 
-_TESTS: dict[str, Test] = {
+_TESTS: dict[str, Test[dict[str, Any]]] = {
     "dangling": lambda n, wanted: (
         parse_filter_bool("dangling", wanted) == (not n["Containers"] and not is_builtin(n))
     ),

@@ -198,7 +198,7 @@ def _is_older(network: dict[str, Any], wanted: str) -> bool:
         raise BadFilter(f"invalid filter 'until={wanted}': {error}") from None
 
 
-_PRUNE_TESTS: dict[str, Test] = {
+_PRUNE_TESTS: dict[str, Test[dict[str, Any]]] = {
     "label": lambda n, wanted: has_label(n["Labels"], wanted),
     "label!": lambda n, wanted: not has_label(n["Labels"], wanted),
     "until": _is_older,

@@ -23,7 +23,7 @@ _COMMANDS: Table = {
 }
 
 
-def _plan(given: dict[str, Any]) -> None:
+def _plan(given: dict[str, object]) -> None:
     """Show what a command would do, without doing it"""
 
 

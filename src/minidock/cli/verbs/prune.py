@@ -156,12 +156,12 @@ def until(wanted: str) -> float:
         raise BadFilter(str(error)) from None
 
 
-_CONTAINER_TESTS: dict[str, Test] = {
+_CONTAINER_TESTS: dict[str, Test[Container]] = {
     "label": lambda c, wanted: has_label(c.config.get("Labels"), wanted),
     "label!": lambda c, wanted: not has_label(c.config.get("Labels"), wanted),
     "until": lambda c, wanted: moment_of(c.document["Created"]) <= until(wanted),
 }
-_VOLUME_TESTS: dict[str, Test] = {
+_VOLUME_TESTS: dict[str, Test[dict[str, Any]]] = {
     "label": lambda v, wanted: has_label(v["Labels"], wanted),
     "label!": lambda v, wanted: not has_label(v["Labels"], wanted),
 }

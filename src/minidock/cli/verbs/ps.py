@@ -19,6 +19,7 @@ from minidock.paths import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from minidock.cli.flags.filters import Test
@@ -146,7 +147,7 @@ def _sizes(store: Store, container: Container) -> dict[str, int]:
     return {"SizeRw": written, "SizeRootFs": whole}
 
 
-def _tests(store: Store, images: _ImageNames) -> dict[str, Test]:
+def _tests(store: Store, images: _ImageNames) -> dict[str, Test[Container]]:
     """ps's filters; each is given a container and the value."""
     return {
         "ancestor": lambda c, wanted: c.document["Image"] in images.family(wanted),
@@ -182,8 +183,8 @@ def _find(store: Store, reference: str) -> Container:
     return find(store, reference)
 
 
-def _created(container: Container) -> Any:
-    return container.document["Created"]
+def _created(container: Container) -> str:
+    return str(container.document["Created"])
 
 
 def _exited(container: Container, wanted: str) -> bool:
@@ -212,7 +213,7 @@ def _has_health(container: Container, wanted: str) -> bool:
     return bool(health.get("Status", "none") == wanted)
 
 
-def _host_ports(container: Container) -> dict[str, Any]:
+def _host_ports(container: Container) -> dict[str, object]:
     """The host ports published for a container, as "8090/tcp"."""
     published = container.document["NetworkSettings"]["Ports"] or {}
     return {
@@ -222,7 +223,7 @@ def _host_ports(container: Container) -> dict[str, Any]:
     }
 
 
-def _has_port(ports: dict[str, Any], wanted: str) -> bool:
+def _has_port(ports: Mapping[str, object], wanted: str) -> bool:
     from minidock.cli.flags.units import port_range
 
     number, _, protocol = wanted.partition("/")

@@ -22,7 +22,7 @@ _COMMANDS: Table = {
 }
 
 
-def _script(given: dict[str, Any]) -> None:
+def _script(given: dict[str, object]) -> None:
     """Write a shell script equivalent to a command"""
 
 

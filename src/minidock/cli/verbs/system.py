@@ -42,7 +42,7 @@ _COMMANDS: Table = {
 }
 
 
-def _system(given: dict[str, Any]) -> None:
+def _system(given: dict[str, object]) -> None:
     """Manage minidock"""
 
 

@@ -22,11 +22,11 @@ from minidock.paths import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from minidock.cli.flags.filters import Test
     from minidock.cli.frame.lazy import Table
+    from minidock.cli.frame.pflag import F
 
 _COMMANDS: Table = {
     "create": ("Commands", "volume:create", "Create a volume"),
@@ -51,11 +51,11 @@ HEADINGS = {
 }
 
 
-def _volume(given: dict[str, Any]) -> None:
+def _volume(given: dict[str, object]) -> None:
     """Manage volumes"""
 
 
-def _swarm_flags(function: Callable[..., Any]) -> Callable[..., Any]:
+def _swarm_flags(function: F) -> F:
     """Declare Docker's flags for cluster volumes, which are refused."""
     for name in (
         "availability", "group", "limit-bytes", "required-bytes", "scope", "secret", "sharing",
@@ -138,7 +138,7 @@ def row(volume: dict[str, Any]) -> Row:
     )
 
 
-def _tests(store: Store) -> dict[str, Test]:
+def _tests(store: Store) -> dict[str, Test[dict[str, Any]]]:
     from minidock.engine.container.volumes import users_by_volume
 
     used = users_by_volume(store)

@@ -27,7 +27,7 @@ from minidock.cli.output.template.values import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Any, NoReturn
+    from typing import NoReturn
 
     from minidock.cli.output.template.functions import Function
 
@@ -51,7 +51,7 @@ class _Continue(Exception):
 def evaluate(
     text: str,
     nodes: list[parse.Node],
-    value: Any,
+    value: object,
     *,
     functions: dict[str, Function],
     missing_key_is_error: bool,
@@ -65,10 +65,12 @@ def evaluate(
 class _Run:
     """One evaluation: its output so far, and the variables in scope, innermost last."""
 
-    def __init__(self, text: str, value: Any, functions: dict[str, Function], strict: bool) -> None:
+    def __init__(
+        self, text: str, value: object, functions: dict[str, Function], strict: bool
+    ) -> None:
         self.text = text
         self.output: list[str] = []
-        self.variables: list[tuple[str, Any]] = [("$", value)]
+        self.variables: list[tuple[str, object]] = [("$", value)]
         self.functions = functions
         self.strict = strict
         self.steps = 0
@@ -95,7 +97,7 @@ class _Run:
         column = node.position - (before.rfind("\n") + 1)
         raise TemplateError(f'template: :{line}:{column}: executing "" at <{node}>: {reason}')
 
-    def walk(self, nodes: list[parse.Node], dot: Any) -> None:
+    def walk(self, nodes: list[parse.Node], dot: object) -> None:
         for node in nodes:
             self.step(node)
             if isinstance(node, parse.Text):
@@ -109,7 +111,7 @@ class _Run:
             else:
                 raise _Break if node.shown == "break" else _Continue
 
-    def branch(self, node: parse.Branch, dot: Any) -> None:
+    def branch(self, node: parse.Branch, dot: object) -> None:
         known = len(self.variables)
         value = self.pipeline(node.pipeline, dot, is_range=node.kind == "range")
         if node.kind == "range":
@@ -120,7 +122,7 @@ class _Run:
             self.walk(node.otherwise, dot)
         del self.variables[known:]
 
-    def range(self, node: parse.Branch, value: Any, dot: Any) -> None:
+    def range(self, node: parse.Branch, value: object, dot: object) -> None:
         names = node.pipeline.names
         is_empty = True
         known = len(self.variables)
@@ -141,7 +143,7 @@ class _Run:
         if is_empty:
             self.walk(node.otherwise, dot)
 
-    def items(self, node: parse.Branch, value: Any) -> Iterator[tuple[Any, Any]]:
+    def items(self, node: parse.Branch, value: object) -> Iterator[tuple[object, object]]:
         """Return the items of `range`: index or key, and value."""
         if value is None or isinstance(value, Nil):
             return iter(())
@@ -153,7 +155,7 @@ class _Run:
             return iter((number, number) for number in range(value))
         self.fail(node.pipeline, f"range can't iterate over {shown(value)}")
 
-    def set(self, name: str, value: Any, *, declares: bool) -> None:
+    def set(self, name: str, value: object, *, declares: bool) -> None:
         if declares:
             self.variables.append((name, value))
             return
@@ -162,8 +164,8 @@ class _Run:
                 self.variables[index] = (name, value)
                 return
 
-    def pipeline(self, node: parse.Pipeline, dot: Any, *, is_range: bool = False) -> Any:
-        value: Any = _ABSENT
+    def pipeline(self, node: parse.Pipeline, dot: object, *, is_range: bool = False) -> object:
+        value: object = _ABSENT
         for command in node.commands:
             value = self.command(command, dot, value)
         if not is_range:
@@ -171,7 +173,7 @@ class _Run:
                 self.set(name, value, declares=node.declares)
         return value
 
-    def command(self, command: parse.Command, dot: Any, final: Any) -> Any:
+    def command(self, command: parse.Command, dot: object, final: object) -> object:
         """Call a function or method; the value of the pipeline so far is its last argument."""
         first, *rest = command.operands
         if isinstance(first, parse.Function):
@@ -184,7 +186,7 @@ class _Run:
             self.fail(first, "nil is not a command")
         return self.operand(first, dot)
 
-    def operand(self, node: parse.Node, dot: Any) -> Any:
+    def operand(self, node: parse.Node, dot: object) -> object:
         if isinstance(node, parse.Dot):
             return dot
         if isinstance(node, parse.Literal):
@@ -203,10 +205,10 @@ class _Run:
     def fields(
         self,
         node: parse.Field | parse.Variable | parse.Chain,
-        dot: Any,
+        dot: object,
         arguments: list[parse.Node],
-        final: Any,
-    ) -> Any:
+        final: object,
+    ) -> object:
         """Evaluate `.A.B`, `$x.A.B` or `(…).A.B` field by field; the last may be a method."""
         if isinstance(node, parse.Field):
             value = dot
@@ -226,14 +228,14 @@ class _Run:
             self.fail(node, f"can't give argument to non-function {node}")
         return value
 
-    def field(self, node: parse.Node, of: Any, name: str, arguments: list[Any]) -> Any:
+    def field(self, node: parse.Node, of: object, name: str, arguments: list[object]) -> object:
         if of is None:
             if self.strict:
                 self.fail(node, f'nil data; no entry for key "{name}"')
             return None
         if isinstance(of, Nil) and of.kind == "pointer":
             self.fail(node, f"nil pointer evaluating {of.type_name}.{name}")
-        value: Any = None
+        value: object = None
         if isinstance(of, Struct):
             try:
                 value = of.field(name)
@@ -258,8 +260,8 @@ class _Run:
         return value
 
     def method(
-        self, node: parse.Node, method: Callable[..., Any], name: str, arguments: list[Any]
-    ) -> Any:
+        self, node: parse.Node, method: Callable[..., object], name: str, arguments: list[object]
+    ) -> object:
         wanted = method.__code__.co_argcount if hasattr(method, "__code__") else 0
         if len(arguments) != wanted:
             self.fail(
@@ -273,9 +275,9 @@ class _Run:
         command: parse.Command,
         function: parse.Function,
         operands: list[parse.Node],
-        dot: Any,
-        final: Any,
-    ) -> Any:
+        dot: object,
+        final: object,
+    ) -> object:
         name = function.shown
         if name in LAZY:  # and, or: stop at the first operand that decides
             return self.shortcut(name, operands, dot, final)
@@ -285,7 +287,7 @@ class _Run:
         if given < least or (given > least and not called.is_open):
             wanted = f"at least {least}" if called.is_open else str(least)
             self.fail(function, f"wrong number of args for {name}: want {wanted} got {given}")
-        arguments: list[Any] = []
+        arguments: list[object] = []
         for position, operand in enumerate(operands):
             wanted = called.parameters[position] if position < least else "any"
             arguments.append(self.argument(operand, dot, wanted))
@@ -302,7 +304,7 @@ class _Run:
         except ValueError as error:
             self.fail(command, f"error calling {name}: {error}")
 
-    def argument(self, node: parse.Node, dot: Any, wanted: str) -> Any:
+    def argument(self, node: parse.Node, dot: object, wanted: str) -> object:
         """Evaluate an operand, for the type of the function's parameter."""
         value = self.operand(node, dot)
         if isinstance(node, parse.Literal) and not suits(value, wanted):
@@ -311,15 +313,15 @@ class _Run:
         self.check(node, value, wanted)
         return value
 
-    def check(self, node: parse.Node, value: Any, wanted: str) -> None:
+    def check(self, node: parse.Node, value: object, wanted: str) -> None:
         if suits(value, wanted):
             return
         if value is None:
             self.fail(node, f"invalid value; expected {wanted}")
         self.fail(node, f"wrong type for value; expected {wanted}; got {type_name(value)}")
 
-    def shortcut(self, name: str, operands: list[parse.Node], dot: Any, final: Any) -> Any:
-        value: Any = None
+    def shortcut(self, name: str, operands: list[parse.Node], dot: object, final: object) -> object:
+        value: object = None
         for operand in operands:
             value = self.operand(operand, dot)
             if is_true(value) == (name == "or"):
@@ -327,7 +329,7 @@ class _Run:
         return value if final is _ABSENT else final
 
 
-def printed(value: Any) -> str:
+def printed(value: object) -> str:
     """Format a value as an action prints it."""
     if value is None:
         return "<no value>"

@@ -26,7 +26,6 @@ from minidock.cli.output.template.verbs import printf
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
 LAZY = ("and", "or")
 
@@ -38,13 +37,13 @@ class Function:
     is_open: more arguments, of any type, may follow.
     """
 
-    def __init__(self, act: Callable[..., Any], *parameters: str, is_open: bool = False) -> None:
+    def __init__(self, act: Callable[..., object], *parameters: str, is_open: bool = False) -> None:
         self.act = act
         self.parameters = parameters
         self.is_open = is_open
 
 
-def suits(value: Any, wanted: str) -> bool:
+def suits(value: object, wanted: str) -> bool:
     """Whether a value may be passed to a parameter of this type."""
     if wanted == "any":
         return True
@@ -55,7 +54,7 @@ def suits(value: Any, wanted: str) -> bool:
     return type_name(value) in ("[]string", "strslice.StrSlice")
 
 
-def _index(of: Any, *keys: Any) -> Any:
+def _index(of: object, *keys: object) -> object:
     if of is None:
         raise ValueError("index of untyped nil")
     for key in keys:
@@ -63,7 +62,7 @@ def _index(of: Any, *keys: Any) -> Any:
     return of
 
 
-def _one_index(of: Any, key: Any) -> Any:
+def _one_index(of: object, key: object) -> object:
     kind = of.kind if isinstance(of, Nil) else ""
     if isinstance(of, (list, str)) or kind == "slice":
         if key is None:
@@ -73,13 +72,16 @@ def _one_index(of: Any, key: Any) -> Any:
         length = 0 if kind else _len(of)
         if not 0 <= key < length:
             raise ValueError(f"index out of range: {key}")
-        return as_bytes(of)[key] if isinstance(of, str) else of[key]
+        if isinstance(of, str):
+            return as_bytes(of)[key]
+        assert isinstance(of, list)
+        return of[key]
     if isinstance(of, dict) or kind == "map":
         if type_name(of).startswith("nat."):  # the keys have their own type
             raise ValueError(f"value has type {type_name(key)}; should be nat.Port")
         if not isinstance(key, str):
             raise ValueError(f"value has type {type_name(key)}; should be string")
-        if kind or key not in of:
+        if not isinstance(of, dict) or key not in of:
             return _zero(type_name(of).partition("]")[2])
         return of[key]
     if kind:
@@ -89,7 +91,7 @@ def _one_index(of: Any, key: Any) -> Any:
     raise ValueError(f"can't index item of type {type_name(of)}")
 
 
-def _zero(kind: str) -> Any:
+def _zero(kind: str) -> object:
     """Return the value of a missing key, for a map of this element type."""
     simple = {"string": "", "int": 0, "bool": False}
     if kind in simple:
@@ -97,7 +99,7 @@ def _zero(kind: str) -> Any:
     return Nil(kind) if kind.startswith(("*", "[]", "map[")) else None
 
 
-def _slice(of: Any, *bounds: int) -> Any:
+def _slice(of: object, *bounds: int) -> object:
     if of is None:
         raise ValueError("slice of untyped nil")
     if len(bounds) > 3:
@@ -122,7 +124,7 @@ def _slice(of: Any, *bounds: int) -> Any:
     return as_text(as_bytes(of)[start:end]) if isinstance(of, str) else of[start:end]
 
 
-def _len(of: Any) -> int:
+def _len(of: object) -> int:
     if of is None:
         raise ValueError("reflect: call of reflect.Value.Type on zero Value")
     if isinstance(of, str):
@@ -136,15 +138,15 @@ def _len(of: Any) -> int:
     raise ValueError(f"len of type {type_name(of)}")
 
 
-def _not(value: Any) -> bool:
+def _not(value: object) -> bool:
     return not is_true(value)
 
 
-def _never(*values: Any) -> Any:
+def _never(*values: object) -> object:
     raise AssertionError("and, or are evaluated one operand at a time")
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     """Return the kind of a value, which decides whether two values are comparable."""
     if isinstance(value, bool):
         return "bool"
@@ -154,17 +156,18 @@ def _kind(value: Any) -> str:
     raise ValueError("invalid type for comparison")
 
 
-def _eq(first: Any, *others: Any) -> bool:
+def _eq(first: object, *others: object) -> bool:
     if not others:
         raise ValueError("missing argument for comparison")
     return any(_equal(first, other) for other in others)
 
 
-def _equal(first: Any, other: Any) -> bool:
+def _equal(first: object, other: object) -> bool:
     if first is None or other is None:
         return _is_nil(first) and _is_nil(other)
-    if _is_pointer(first) and _is_pointer(other):
-        return bool(first.plain() == other.plain())
+    if isinstance(first, Struct) and isinstance(other, Struct):
+        if first.is_pointer and other.is_pointer:
+            return bool(first.plain() == other.plain())
     for value in (first, other):
         if isinstance(value, (list, dict, Struct)):
             raise ValueError(f"non-comparable type {shown(value)}: {type_name(value)}")
@@ -175,41 +178,40 @@ def _equal(first: Any, other: Any) -> bool:
     return bool(first == other)
 
 
-def _is_pointer(value: Any) -> bool:
-    return isinstance(value, Struct) and value.is_pointer
-
-
-def _is_nil(value: Any) -> bool:
+def _is_nil(value: object) -> bool:
     return value is None or isinstance(value, Nil)
 
 
-def _ne(first: Any, other: Any) -> bool:
+def _ne(first: object, other: object) -> bool:
     return not _equal(first, other)
 
 
-def _lt(first: Any, other: Any) -> bool:
+def _lt(first: object, other: object) -> bool:
     if first is None or other is None:
         raise ValueError("invalid type for comparison")
     if _kind(first) != _kind(other):
         raise ValueError("incompatible types for comparison")
     if isinstance(first, bool):
         raise ValueError("invalid type for comparison")
-    return bool(as_bytes(first) < as_bytes(other) if isinstance(first, str) else first < other)
+    if isinstance(first, str) and isinstance(other, str):
+        return as_bytes(first) < as_bytes(other)
+    assert isinstance(first, (int, float)) and isinstance(other, (int, float))
+    return first < other
 
 
-def _le(first: Any, other: Any) -> bool:
+def _le(first: object, other: object) -> bool:
     return _lt(first, other) or _equal(first, other)
 
 
-def _gt(first: Any, other: Any) -> bool:
+def _gt(first: object, other: object) -> bool:
     return not _le(first, other)
 
 
-def _ge(first: Any, other: Any) -> bool:
+def _ge(first: object, other: object) -> bool:
     return not _lt(first, other)
 
 
-def _print(*values: Any) -> str:
+def _print(*values: object) -> str:
     """Sprint: a space between two values of which neither is a string."""
     text = ""
     for position, value in enumerate(values):
@@ -220,15 +222,15 @@ def _print(*values: Any) -> str:
     return text
 
 
-def _println(*values: Any) -> str:
+def _println(*values: object) -> str:
     return " ".join(map(shown, values)) + "\n"
 
 
-def _printf(format: str, *values: Any) -> str:
+def _printf(format: str, *values: object) -> str:
     return printf(format, values)
 
 
-def _join(items: Any, separator: str) -> str:
+def _join(items: list[str] | Nil, separator: str) -> str:
     return separator.join([] if isinstance(items, Nil) else items)
 
 

@@ -21,7 +21,7 @@ from minidock.cli.output.template.values import TemplateError, quoted
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Container
-    from typing import Any, NoReturn
+    from typing import NoReturn
 
 _TOKEN = re.compile(
     r"""
@@ -65,7 +65,7 @@ class Text(Node):
 class Literal(Node):
     """A constant: text, a number, true, false."""
 
-    def __init__(self, position: int, shown: str, value: Any) -> None:
+    def __init__(self, position: int, shown: str, value: object) -> None:
         super().__init__(position, shown)
         self.value = value
 

@@ -8,8 +8,6 @@ from minidock.cli.output.template.values import TemplateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from minidock.cli.output.template.functions import Function
 
 __all__ = ["Template", "TemplateError"]
@@ -26,7 +24,7 @@ class Template:
 
     def render(
         self,
-        value: Any,
+        value: object,
         *,
         functions: dict[str, Function] | None = None,
         missing_key_is_error: bool = False,

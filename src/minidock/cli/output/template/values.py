@@ -17,7 +17,6 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
 
 
 LONGEST = (
@@ -57,7 +56,7 @@ class Number(str):
 class Slice(list):  # type: ignore[type-arg]
     """A slice of a known type, such as "[]string"."""
 
-    def __init__(self, type_name: str, items: Iterable[Any] = ()) -> None:
+    def __init__(self, type_name: str, items: Iterable[object] = ()) -> None:
         super().__init__(items)
         self.type_name = type_name
 
@@ -65,7 +64,7 @@ class Slice(list):  # type: ignore[type-arg]
 class Map(dict):  # type: ignore[type-arg]
     """A map of a known type, such as "map[string]string"."""
 
-    def __init__(self, type_name: str, items: Iterable[tuple[str, Any]] = ()) -> None:
+    def __init__(self, type_name: str, items: Iterable[tuple[str, object]] = ()) -> None:
         super().__init__(items)
         self.type_name = type_name
 
@@ -93,11 +92,11 @@ class Struct:
     type_name = "struct {}"
     is_pointer = False
 
-    def field(self, name: str) -> Any:
+    def field(self, name: str) -> object:
         """Return the value of a field (a function for a method of Go); raises KeyError."""
         raise NotImplementedError
 
-    def values(self) -> list[Any]:
+    def values(self) -> list[object]:
         """Return the values of all fields, in order."""
         raise NotImplementedError
 
@@ -105,12 +104,12 @@ class Struct:
         """Return the names of the fields, in order; empty if they are unknown."""
         return []
 
-    def plain(self) -> Any:
+    def plain(self) -> object:
         """Return the value for JSON."""
         raise NotImplementedError
 
 
-def type_name(value: Any) -> str:
+def type_name(value: object) -> str:
     """Return the name of a value's type in Go."""
     if isinstance(value, (Slice, Map, Nil)):
         return value.type_name
@@ -124,14 +123,14 @@ def type_name(value: Any) -> str:
     return "map[string]interface {}" if isinstance(value, dict) else names[type(value)]
 
 
-def is_true(value: Any) -> bool:
+def is_true(value: object) -> bool:
     """Whether `if` takes a value as true: not the empty value of its type."""
     if isinstance(value, Struct):
         return True
     return not isinstance(value, Nil) and bool(value)
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """Format a value as fmt does with %v."""
     if value is None:
         return "<nil>"
@@ -153,7 +152,7 @@ def shown(value: Any) -> str:
     return f"{'&' if value.is_pointer else ''}{{{fields}}}"
 
 
-def in_source(value: Any) -> str:
+def in_source(value: object) -> str:
     """Format a value as fmt does with %#v: in Go syntax."""
     if isinstance(value, Number) or isinstance(value, str):
         return quoted(value)
@@ -174,7 +173,7 @@ def in_source(value: Any) -> str:
     return shown(value)
 
 
-def _inside_source(value: Any) -> str:
+def _inside_source(value: object) -> str:
     return "interface {}(nil)" if value is None else in_source(value)
 
 
@@ -189,7 +188,7 @@ def shown_float(value: float) -> str:
     return f"{digits}e{power}"
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> object:
     """Convert a value for JSON: structs to objects, nil to null."""
     if isinstance(value, Struct):
         return value.plain()
@@ -204,7 +203,7 @@ def plain(value: Any) -> Any:
     return value
 
 
-def json_text(value: Any, *, indent: int | None = None) -> str:
+def json_text(value: object, *, indent: int | None = None) -> str:
     """Encode a value as Go's encoding/json does, without its escapes for HTML."""
     import json
 

@@ -26,10 +26,6 @@ from minidock.cli.output.template.values import (
 )
 from minidock.numerals import is_decimal
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
 _BASES = {"d": "d", "b": "b", "o": "o", "O": "o", "x": "x", "X": "X"}
 _MANTISSA_BITS, _MANTISSA_DIGITS = 52, 13  # of a float64's fraction
 _MOST = 1_000_000  # the largest width and precision; fmt's own limit
@@ -44,7 +40,7 @@ class _Spec:
         self.precision: int | None = None
 
 
-def printf(text: str, values: tuple[Any, ...]) -> str:
+def printf(text: str, values: tuple[object, ...]) -> str:
     """Replace the verbs of a format by the values.
 
     Raises ValueError for what becomes too long.
@@ -59,7 +55,7 @@ class _Printf:
     right. is_indexed: the "[…]" was the last that was read.
     """
 
-    def __init__(self, text: str, values: tuple[Any, ...]) -> None:
+    def __init__(self, text: str, values: tuple[object, ...]) -> None:
         self.text = text
         self.values = values
         self.at = 0
@@ -196,7 +192,7 @@ class _Printf:
             self.is_indexed = is_number
 
 
-def _padded(text: str, value: Any, spec: _Spec) -> str:
+def _padded(text: str, value: object, spec: _Spec) -> str:
     missing = spec.width - len(text)
     if missing <= 0:
         return text
@@ -208,7 +204,7 @@ def _padded(text: str, value: Any, spec: _Spec) -> str:
     return " " * missing + text
 
 
-def _formatted(verb: str, value: Any, spec: _Spec) -> str:
+def _formatted(verb: str, value: object, spec: _Spec) -> str:
     if verb == "T":
         return type_name(value)
     if verb == "v":
@@ -226,7 +222,7 @@ def _formatted(verb: str, value: Any, spec: _Spec) -> str:
     return _composite(verb, value, spec)
 
 
-def _value(value: Any, spec: _Spec) -> str:
+def _value(value: object, spec: _Spec) -> str:
     if isinstance(value, str) and spec.precision is not None:
         return value[: spec.precision]
     if isinstance(value, int) and not isinstance(value, bool):
@@ -331,7 +327,7 @@ def _with_zeros(text: str, precision: int | None) -> str:
     return f"{number}{point}{'0' * missing}p{power}"
 
 
-def _composite(verb: str, value: Any, spec: _Spec) -> str:
+def _composite(verb: str, value: object, spec: _Spec) -> str:
     """Apply a verb to each element of a slice or map."""
     if isinstance(value, Nil):
         return f"%!{verb}(<nil>)" if value.kind == "pointer" else shown(value)
@@ -354,9 +350,9 @@ def _signed(text: str, spec: _Spec) -> str:
     return ("+" if "+" in spec.flags else " " if " " in spec.flags else "") + text
 
 
-def _wrong(verb: str, value: Any) -> str:
+def _wrong(verb: str, value: object) -> str:
     return f"%!{verb}({type_name(value)}={_in_error(value)})"
 
 
-def _in_error(value: Any) -> str:
+def _in_error(value: object) -> str:
     return shown(value)

@@ -251,8 +251,8 @@ def test_a_device_that_goes_meanwhile_is_no_matter(
 ) -> None:
     """A container has ended between the look at the addresses and the look at the devices."""
     with Netlink() as host:
-        seen = link.every_address(host)
-    monkeypatch.setattr(link, "every_address", lambda _: [*seen, (1 << 30, "192.0.2.1", 24)])
+        seen = link.list_addresses(host)
+    monkeypatch.setattr(link, "list_addresses", lambda _: [*seen, (1 << 30, "192.0.2.1", 24)])
     told = Machine(store).tell("addresses")
     assert "lo 127.0.0.1/8" in told and not [text for text in told if "192.0.2.1/" in text]
 

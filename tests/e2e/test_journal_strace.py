@@ -53,7 +53,7 @@ CALLS_OF: dict[str, tuple[set[str], set[str]]] = {
     "mount.bind_mount": (MOUNT, set()),
     "mount.bind_to_itself": (MOUNT, set()),
     "mount.clone_read_only": ({"move_mount"}, {"open_tree", "mount_setattr"}),
-    "mount.hide_path": (MOUNT, set()),
+    "mount.mask_path": (MOUNT, set()),
     "mount.mount_filesystem": (MOUNT, set()),
     "mount.pivot_root": ({"pivot_root"}, set()),
     "mount.propagate_in_root": (MOUNT, set()),

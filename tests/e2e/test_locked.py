@@ -84,7 +84,7 @@ def test_a_process_that_does_not_let_go_is_named(
     path.touch()
     fd, held = os.open(path, os.O_RDONLY), os.open(path, os.O_RDONLY)
     assert flock.try_lock(held)
-    named = pytest.raises(LockTimeout, match=f"process {os.getpid()} .*which does not let go")
+    named = pytest.raises(LockTimeout, match=f"process {os.getpid()} .*which does not release it")
     with named, flock.limits(stopped=0.5, busy=0.5):
         flock.lock(fd, str(path))
     os.close(held)

@@ -258,7 +258,7 @@ def test_a_plan_shows_what_an_omission_leaves_undone(
     way_in = {"mount.pivot_root", "mount.set_propagation", "mount.unmount", "mount.bind_to_itself"}
     assert left_out == {
         "pid": {"namespace.clone_process"},
-        "masks": {"mount.bind_to_itself", "mount.set_mount_attributes", "mount.hide_path"},
+        "masks": {"mount.bind_to_itself", "mount.set_mount_attributes", "mount.mask_path"},
         "pivot_root": way_in,
         "mount": way_in | {"namespace.clone_process"},
         "seccomp": {"seccomp.load"},

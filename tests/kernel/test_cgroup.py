@@ -391,10 +391,10 @@ def test_processes_of_a_home_move_to_a_leaf_and_those_of_strangers_stay(group: C
     (directory,) = group.directories()
     with spawn_in(group, "sleep", "60") as process:
         with pytest.raises(KernelError, match="EBUSY") as caught:
-            cgroup_home.hand_down(["memory", "pids"], directory)
+            cgroup_home.enable_controllers(["memory", "pids"], directory)
         assert "leaves" in caught.value.hint
         assert paths_of(process.pid) == {f"/{group.path}"}
-        cgroup_home.hand_down(["pids", "memory"], directory, move_out=True)
+        cgroup_home.enable_controllers(["pids", "memory"], directory, move_out=True)
         assert paths_of(process.pid) == {f"/{group.path}/{cgroup_home.LEAF}"}
     handed = Path(directory, "cgroup.subtree_control").read_text().split()
     assert sorted(handed) == ["memory", "pids"]

@@ -41,8 +41,8 @@ def test_link_is_seen_as_ip_shows_it(lab: Lab) -> None:
         found = link.require(here, "br7")
         assert (found.kind, found.alias, found.master) == ("bridge", "whose it is", 0)
         assert found.flags & link.IFF_UP
-        assert (found.index, "10.0.7.1", 24) in link.every_address(here)
-        assert ("10.0.7.0", 24) in link.every_route(here)
+        assert (found.index, "10.0.7.1", 24) in link.list_addresses(here)
+        assert ("10.0.7.0", 24) in link.list_routes(here)
     shown = sh("ip -o link show br7; ip -o address show br7")
     assert "02:42:0a:00:00:01" in shown and "10.0.7.1/24 brd 10.0.7.255" in shown
 
@@ -73,7 +73,7 @@ def test_deleting_what_is_gone_does_nothing(lab: Lab) -> None:
 def test_dump_of_many_objects_is_complete(lab: Lab) -> None:
     sh("for i in $(seq 1 250); do echo address add 10.1.$i.1/24 dev lan0; done | ip -batch -")
     with Netlink() as here:
-        routes = {route for route in link.every_route(here) if route[1] == 24}
+        routes = {route for route in link.list_routes(here) if route[1] == 24}
         assert {(f"10.1.{i}.0", 24) for i in range(1, 251)} <= routes
 
 

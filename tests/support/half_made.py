@@ -202,12 +202,12 @@ def _expect_mounts(facts: Facts, init: list[Act], place: Place) -> None:
         below = path if root in (place.merged, "/") else f"{root}{path}"
         return os.path.normpath(below if pivoted else f"{place.merged}/{below}")
 
-    facts.mounts = Counter(inside(act) for act in _of(init, *MAKING_MOUNTS, "mount.hide_path"))
+    facts.mounts = Counter(inside(act) for act in _of(init, *MAKING_MOUNTS, "mount.mask_path"))
     if not pivoted:
         facts.mounts[place.merged] += 1  # the overlay, as a copy of the host's
     flags = {"mount.set_mount_attributes": "attributes", "mount.mount_filesystem": "flags"}
     facts.read_only = {inside(act) for act in _of(init, *flags) if act.args[flags[act.op]] & RDONLY}
-    hidden = [act for act in _of(init, "mount.hide_path") if os.path.isdir(act.args["path"])]
+    hidden = [act for act in _of(init, "mount.mask_path") if os.path.isdir(act.args["path"])]
     facts.read_only |= {inside(act) for act in hidden}  # a tmpfs; files get /dev/null laid over
     facts.root_is_hosts = not pivoted
     facts.old_root = not _of(init, "mount.unmount")

@@ -176,7 +176,7 @@ def test_a_docstring_comes_apart_into_pieces() -> None:
     entry = pieces(REGISTRY["capability.set_bounding"])
     assert [kind for kind, _ in entry] == ["why", "without", "argument", "outcome"]
     assert entry[2][1].startswith("keep: names such as") and entry[3][1].startswith("Raises")
-    entry = pieces(REGISTRY["mount.hide_path"])
+    entry = pieces(REGISTRY["mount.mask_path"])
     assert [kind for kind, _ in entry] == ["why", "without", "text", "outcome", "outcome"]
 
 
@@ -186,14 +186,14 @@ def test_an_op_is_found_by_its_names(name: str) -> None:
 
 
 def test_ops_are_found_by_man_page_and_by_module() -> None:
-    assert {"mount.bind_mount", "mount.hide_path"} <= {op.name for op in ops_named("mount(2)")}
+    assert {"mount.bind_mount", "mount.mask_path"} <= {op.name for op in ops_named("mount(2)")}
     assert all(op.name.startswith("capability.") for op in ops_named("capability"))
     assert ops_named("nothing") == [] and len(ops_named("")) == len(REGISTRY)
 
 
 def test_call_sites_are_where_a_search_finds_the_name() -> None:
     """Names with one meaning in all of the source, so that a search for the word is the truth."""
-    for name in ("pivot_root", "hide_path", "set_not_dumpable", "mount_overlay", "wait_for_start"):
+    for name in ("pivot_root", "mask_path", "set_not_dumpable", "mount_overlay", "wait_for_start"):
         (op,) = ops_named(name)
         found = Counter(path for path in SOURCE.rglob("*.py") for _ in _uses(path, name))
         assert found == Counter(site.file for site in call_sites(op)), name

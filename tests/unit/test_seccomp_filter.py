@@ -257,7 +257,7 @@ def test_what_is_unknown_is_refused_by_name(bad: dict[str, Any], named: str) -> 
 
 def test_a_filter_that_the_kernel_would_not_take_is_refused() -> None:
     many = [group("read", args=[argument(0, "EQ", n)]) for n in range(1500)]
-    with pytest.raises(UsageError, match="the kernel takes 4096"):
+    with pytest.raises(UsageError, match="the kernel's limit is 4096"):
         seccomp_filter.assemble(profile(*many))
 
 

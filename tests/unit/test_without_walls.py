@@ -112,7 +112,7 @@ def _without(word: str, *kinds: str) -> dict[str, Any]:
 def test_without_pivot_root_the_root_is_changed_by_chroot_at_the_same_place() -> None:
     usual, changed = names(config()), names(_without("pivot_root"))
     assert "pivot_root" not in changed and "chroot" not in usual
-    assert changed.index("mount_filesystem") < changed.index("chroot") < changed.index("hide_path")
+    assert changed.index("mount_filesystem") < changed.index("chroot") < changed.index("mask_path")
     pivot = {"pivot_root", "unmount", "enter_directory", "bind_to_itself", "chroot"}
     assert set(usual) - pivot == set(changed) - pivot, "nothing else is different"
 

@@ -1,18 +1,18 @@
-"""Capabilities: root's power in 41 pieces, of which a container's root gets 14.
+"""Capabilities: root's privileges in 41 pieces, of which a container's root gets 14.
 
-A thread has five sets of them, and each is set by a call of its own, in this order:
+A thread has five sets of them. Each is set by its own call, in this order:
 
-    bounding      what execve(2) may ever give again    prctl PR_CAPBSET_DROP, one by one
-    (keep)        or the change of user clears them     prctl PR_SET_KEEPCAPS
-    permitted     what it may switch on                 capset(2)
-    effective     what is switched on                   capset(2)
-    inheritable   what a program file may take over     capset(2)
-    ambient       what a program without root keeps     prctl PR_CAP_AMBIENT
+    bounding      what execve(2) can ever grant         prctl PR_CAPBSET_DROP, one by one
+    (keep)        else a change of user clears them     prctl PR_SET_KEEPCAPS
+    permitted     what it may enable                    capset(2)
+    effective     what is enabled now                   capset(2)
+    inheritable   what a program file may gain          capset(2)
+    ambient       what a non-root program keeps         prctl PR_CAP_AMBIENT
 
-Dropping from the bounding set needs CAP_SETPCAP, so it comes before capset takes that away.
-`resolve` is Docker's arithmetic of --cap-add, --cap-drop and --privileged. What the kernel or our
-own bounding set does not have cannot be given on: such are left out, as OCI wants, and named in
-what `set_capabilities` returns.
+Dropping from the bounding set needs CAP_SETPCAP, so it comes before capset removes that one.
+`resolve` combines --cap-add, --cap-drop and --privileged as Docker does. A capability that the
+kernel or our own bounding set lacks cannot be granted: it is left out, as OCI requires, and
+`set_capabilities` returns its name.
 
 python-prctl knows neither the ambient set nor CAP_CHECKPOINT_RESTORE, so the calls go through libc.
 
@@ -50,7 +50,7 @@ NAMES = (
     "CAP_WAKE_ALARM", "CAP_BLOCK_SUSPEND", "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF",
     "CAP_CHECKPOINT_RESTORE",
 )  # fmt: skip
-"""Every capability; a name's place is its number."""
+"""Every capability; its index is its number."""
 
 NUMBERS = {name: number for number, name in enumerate(NAMES)}
 
@@ -59,15 +59,15 @@ DOCKER_DEFAULT = (
     "CAP_SETGID", "CAP_SETUID", "CAP_SETFCAP", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE",
     "CAP_SYS_CHROOT", "CAP_KILL", "CAP_AUDIT_WRITE",
 )  # fmt: skip
-"""What a container's root has unless it is told otherwise."""
+"""The capabilities of a container's root by default."""
 
 
 def resolve(cap_add: list[str], cap_drop: list[str], *, privileged: bool = False) -> list[str]:
-    """A container's capabilities from --cap-add, --cap-drop and --privileged, as Docker reckons.
+    """Compute a container's capabilities from --cap-add, --cap-drop and --privileged, like Docker.
 
-    Names in any case, with or without CAP_, or ALL. ALL added means all but the dropped; ALL
-    dropped means only the added; a privileged container has all, whatever is dropped.
-    Raises UsageError for a name that is unknown, or that this machine cannot give.
+    Names are in any case, with or without CAP_, or ALL. Adding ALL means all but the dropped ones;
+    dropping ALL means only the added ones; a privileged container has all, whatever is dropped.
+    Raises UsageError for a name that is unknown, or that this machine cannot grant.
     """
     add = _normalized(cap_add, "invalid CapAdd")
     drop = _normalized(cap_drop, "invalid CapDrop")
@@ -99,12 +99,12 @@ def _normalized(names: list[str], problem: str) -> list[str]:
 
 
 def available() -> list[str]:
-    """The capabilities that this process could hand on: those of its own bounding set."""
+    """Return the capabilities that this process can pass on: those in its own bounding set."""
     return [name for number, name in enumerate(NAMES) if _in_bounding_set(number)]
 
 
 def mask_of(names: list[str]) -> int:
-    """The capabilities as a bit mask, as /proc/PID/status shows it.
+    """Convert capabilities to a bit mask, as in /proc/PID/status.
 
     Raises UsageError for an unknown name.
     """
@@ -117,7 +117,7 @@ def mask_of(names: list[str]) -> int:
 
 
 def names_of(mask: int) -> list[str]:
-    """The names in a bit mask, such as CapEff's in /proc/PID/status."""
+    """Convert a bit mask, such as CapEff in /proc/PID/status, to names."""
     return [name for number, name in enumerate(NAMES) if mask >> number & 1]
 
 
@@ -139,12 +139,12 @@ def _set_bounding_sh(keep: list[str]) -> str:
 
 @op("prctl(2)", twin=_set_bounding_sh)
 def set_bounding(keep: list[str]) -> None:
-    """Drop from the bounding set what no program of the container may ever get, setuid or not.
+    """Drop from the bounding set what no program of the container may ever gain, setuid or not.
 
-    Without it: root's next execve(2) would give all of them back: the kernel fills root's
+    Without it: root's next execve(2) would grant all of them again: the kernel takes root's
     capabilities from this set.
 
-    keep: names such as "CAP_CHOWN"; one that is not in our own set cannot be added.
+    keep: names such as "CAP_CHOWN"; a name that is missing in our own set cannot be added.
     Raises UsageError for an unknown name, KernelError: EPERM without CAP_SETPCAP.
     """
     kept = mask_of(keep)
@@ -160,15 +160,15 @@ def set_bounding(keep: list[str]) -> None:
 
 
 def _keep_capabilities_sh() -> str:
-    return "# setpriv keeps the capabilities over its change of user"
+    return "# setpriv keeps the capabilities when it changes the user"
 
 
 @op("prctl(2)", twin=_keep_capabilities_sh)
 def keep_capabilities() -> None:
     """Keep the permitted capabilities when root becomes another user; execve ends this.
 
-    Without it: setresuid(2) to a user that is not root empties the permitted set, and what the
-    config grants is gone.
+    Without it: setresuid(2) to a non-root user clears the permitted set, and the capabilities that
+    the config grants are lost.
     """
     syscall("prctl", PR_SET_KEEPCAPS, 1, 0, 0, 0, subject="PR_SET_KEEPCAPS")
 
@@ -185,11 +185,11 @@ def set_capabilities(
 ) -> str | None:
     """Keep only these capabilities: root inside the container is less than root.
 
-    Without it: root inside mounts file systems, loads kernel modules and sets the host's clock,
-    like root outside.
+    Without it: root in the container can mount file systems, load kernel modules and set the host's
+    clock, like root on the host.
 
-    Returns which of them could not be given, because we have them not ("not granted: ...").
-    Raises UsageError for an unknown name, KernelError: EPERM where effective exceeds permitted.
+    Returns those that could not be granted because we lack them ("not granted: ...").
+    Raises UsageError for an unknown name, KernelError: EPERM if effective exceeds permitted.
     """
     ours = _permitted_mask()
     masks = [mask_of(names) for names in (effective, permitted, inheritable)]
@@ -214,10 +214,10 @@ def _set_ambient_sh(names: list[str]) -> str:
 
 @op("prctl(2)", twin=_set_ambient_sh)
 def set_ambient(names: list[str]) -> None:
-    """Choose what a program keeps that is neither root's nor marked with capabilities of its own.
+    """Set what a program keeps that runs as a non-root user and has no file capabilities.
 
-    Without it: a command whose user is not root starts without what its config grants: execve(2)
-    takes it away.
+    Without it: a command of a non-root user starts without the capabilities that its config grants:
+    execve(2) clears them.
 
     names: each must be permitted and inheritable; empty clears the set.
     Raises UsageError for an unknown name, KernelError: EPERM.
@@ -234,13 +234,13 @@ def _set_no_new_privs_sh() -> str:
 
 @op("prctl(2)", twin=_set_no_new_privs_sh)
 def set_no_new_privs() -> None:
-    """From here on no program gains privileges by being executed: setuid bits do nothing.
+    """Forbid programs to gain privileges by execve: from here on setuid bits have no effect.
 
-    Without it: a setuid program of the image makes the container's root out of an ordinary user.
+    Without it: a setuid program of the image turns an ordinary user into the container's root.
     """
     syscall("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, subject="PR_SET_NO_NEW_PRIVS")
 
 
 def _setpriv_list(names: list[str]) -> str:
-    """Names in setpriv's way: take all away, then add these."""
+    """Format names for setpriv: remove all, then add these."""
     return ",".join(["-all", *("+" + name[4:].lower() for name in names)])

@@ -1,25 +1,26 @@
-"""A container's cgroup: what it may use, what it has used, and how all of it is killed.
+"""A container's cgroup: limits, usage, and how to kill all of its processes.
 
-A cgroup is a directory in a tree that the kernel shows under /sys/fs/cgroup: mkdir makes one, its
-files set limits and show use, and the processes whose pids stand in its cgroup.procs obey them.
+A cgroup is a directory in a tree that the kernel shows under /sys/fs/cgroup: mkdir creates one, its
+files set limits and show usage, and they apply to the processes listed in its cgroup.procs.
 
     cgroup v1   one tree per controller (/sys/fs/cgroup/memory, /sys/fs/cgroup/pids, ...): a
                 container is a directory in each of them       cgroup_v1.py
     cgroup v2   one tree for all controllers                   cgroup_v2.py
-    hybrid      v1 trees that hold the controllers, and an empty v2 tree beside them: counts as v1
+    hybrid      v1 trees with the controllers, and a v2 tree without any: treated as v1
 
-    group = open_cgroup(home_of("minidock"), name)    names it; makes nothing: cgroup_tree.py
+    group = open_cgroup(home_of("minidock"), name)    creates nothing yet: cgroup_tree.py
     group.create(); group.apply(resources)            directories and limits, before any process
     clone3(..., cgroup=group.fd_for_clone())          the child starts in the v2 tree,
-    group.join(born_inside=True)                      and enters the other trees by itself
-    group.kill_all(); group.remove()                  both do nothing where nothing is left
+    group.join(cloned_inside=True)                      and joins the other trees itself
+    group.kill_all(); group.remove()                  both are idempotent
 
-**How a process enters matters.** Moving another process takes a lock that waits for an RCU grace
-period, 5 to 15 ms. Two ways are free of it: to be born inside (CLONE_INTO_CGROUP, v2 trees), and,
-for a process of one thread, to move itself by writing 0 into `tasks` (v1 trees; Linux 5.5). So
-init and exec's processes join by themselves; `add` is for those that cannot.
+**How a process joins matters.** Moving another process takes a lock that waits for an RCU grace
+period, 5 to 15 ms. Two ways avoid it: to be cloned into the cgroup (CLONE_INTO_CGROUP, v2 trees),
+and, for a single-threaded process, to move itself by writing 0 to `tasks` (v1 trees; Linux 5.5).
+So init and the processes of exec join by themselves; `add` is for processes that cannot.
 
-This file decides nothing about limits; it holds the ops and what both versions share.
+This module contains the ops and what both versions share; cgroup_v1.py and cgroup_v2.py translate
+limits.
 
 Sources: cgroups(7); the kernel's admin-guide/cgroup-v1/ and cgroup-v2.rst; clone(2)
 CLONE_INTO_CGROUP; cgroup_attach_lock in kernel/cgroup/cgroup.c; OCI runtime-spec config-linux.
@@ -55,21 +56,21 @@ def is_v2() -> bool:
 
 
 def supports_swap_limit() -> bool:
-    """Whether memory and swap can be limited together (v1 needs a kernel that counts swap).
+    """Whether memory and swap can be limited together (v1 needs a kernel with swap accounting).
 
-    Where not, Docker limits memory alone and warns.
+    If not, Docker limits memory alone and prints a warning.
     """
     if not is_v2():
         return os.path.exists(f"{ROOT}/memory/memory.memsw.limit_in_bytes")
-    with os.scandir(ROOT) as entries:  # the root itself has no limits
+    with os.scandir(ROOT) as entries:  # the root cgroup has no limit files
         below = [entry.path for entry in entries if entry.is_dir()]
     return any(os.path.exists(f"{path}/memory.swap.max") for path in below)
 
 
 class Cgroup:
-    """One cgroup by its name; CgroupV1 and CgroupV2 say where it is and what its files mean.
+    """A cgroup by its name; CgroupV1 and CgroupV2 know its directories and what its files mean.
 
-    parent, name: without slashes at the ends. An object holds no file open.
+    parent, name: without slashes at the ends. An object keeps no file open.
     """
 
     def __init__(self, parent: str, name: str) -> None:
@@ -77,42 +78,42 @@ class Cgroup:
         self.name = name
         self.path = f"{parent}/{name}" if parent else name
 
-    # What the two versions say differently.
+    # Implemented by each version.
 
     def paths(self) -> dict[str, str]:
-        """Each controller's directory of this cgroup, as a runtime's state.json lists them."""
+        """Return each controller's directory of this cgroup, as state.json lists them."""
         raise NotImplementedError
 
     def apply(self, resources: Resources) -> None:
-        """Set the limits of an OCI config's linux.resources; what it does not name stays.
+        """Set the limits of an OCI config's linux.resources; limits that it does not name stay.
 
         Raises UsageError for a limit that this machine cannot enforce, KernelError for one that
         the kernel refuses.
         """
         raise NotImplementedError
 
-    def join(self, *, born_inside: bool = False) -> None:
-        """Move the calling process, which has one thread, into this cgroup.
+    def join(self, *, cloned_inside: bool = False) -> None:
+        """Move the calling process, which is single-threaded, into this cgroup.
 
-        born_inside: it was cloned with `fd_for_clone`, so the v2 tree is not written to.
+        cloned_inside: it was cloned into the v2 cgroup by `fd_for_clone`, so it need not join that.
         """
         raise NotImplementedError
 
     def adopt_caller(self) -> None:
-        """Take the caller in where it is not at the root; see `leave_caller_cgroup`."""
+        """Move the caller here, in trees where it is not at the root: see `leave_caller_cgroup`."""
         raise NotImplementedError
 
     def fd_for_clone(self, *, beside: int | None = None) -> int | None:
-        """An O_PATH directory fd for clone3's CLONE_INTO_CGROUP; None where no v2 tree is.
+        """Open a directory (O_PATH) for clone3's CLONE_INTO_CGROUP; None without a v2 tree.
 
-        beside: pid of the container's init, for a process that comes later. Where init has made
-        cgroups of its own (as systemd does) v2 lets no process into the one above them, so the new
-        one is born where init is. The caller closes the descriptor.
+        beside: pid of the container's init, for a process that joins later. If init has created
+        cgroups of its own (as systemd does), v2 admits no process to the cgroup above them, so the
+        new process is created in init's cgroup. The caller closes the descriptor.
         """
         raise NotImplementedError
 
-    def _stand_still(self, timeout_seconds: float) -> bool:
-        """Freeze; returns whether all of it stood still in time (it goes on freezing if not)."""
+    def _freeze_in_time(self, timeout_seconds: float) -> bool:
+        """Freeze; returns whether all processes froze in time (if not, freezing continues)."""
         raise NotImplementedError
 
     def thaw(self) -> None:
@@ -120,7 +121,7 @@ class Cgroup:
         raise NotImplementedError
 
     def frozen(self) -> bool:
-        """Whether this cgroup is frozen, or on the way there."""
+        """Whether this cgroup is frozen or freezing."""
         raise NotImplementedError
 
     def kill_all(self) -> None:
@@ -128,33 +129,35 @@ class Cgroup:
         raise NotImplementedError
 
     def oom_kills(self) -> int:
-        """How many of its processes the kernel has killed for want of memory."""
+        """Return how many of its processes the kernel has killed for lack of memory (OOM)."""
         raise NotImplementedError
 
     def usage(self) -> dict[str, int]:
-        """What it uses now: memory_bytes, memory_inactive_file_bytes, pids, cpu_ns, cpu_user_ns,
-        cpu_system_ns, and what it may use: memory_limit_bytes, pids_limit (-1: no limit)."""
+        """Return the current usage and limits.
+
+        Usage: memory_bytes, memory_inactive_file_bytes, pids, cpu_ns, cpu_user_ns, cpu_system_ns.
+        Limits: memory_limit_bytes, pids_limit (-1: no limit)."""
         raise NotImplementedError
 
     def block_bytes(self) -> tuple[int, int]:
-        """Bytes that it has read from block devices, and written to them."""
+        """Return the bytes read from block devices and written to them."""
         raise NotImplementedError
 
     def _create_once(self) -> None:
         raise NotImplementedError
 
-    # What they share.
+    # Shared by both versions.
 
     def directories(self) -> list[str]:
-        """Every directory of this cgroup, one per tree."""
+        """List the directories of this cgroup, one per tree."""
         return list(dict.fromkeys(self.paths().values()))
 
     def freeze(self) -> None:
-        """Stop every process in this cgroup and below; returns once all of them stand still."""
-        if not self._stand_still(_PATIENCE_SECONDS):
+        """Freeze every process in this cgroup and below; returns once all of them are frozen."""
+        if not self._freeze_in_time(_PATIENCE_SECONDS):
             self.thaw()
             raise MinidockError(
-                f"cgroup {self.path}: its processes do not stand still",
+                f"cgroup {self.path}: its processes cannot be frozen",
                 hint="a process in an uninterruptible sleep (state D) cannot be frozen",
             )
 
@@ -163,10 +166,10 @@ class Cgroup:
         return any(os.path.isdir(directory) for directory in self.directories())
 
     def create(self) -> None:
-        """Make this cgroup in every tree, and its parents where they are missing.
+        """Create this cgroup in every tree, with missing parents.
 
-        An empty one of the same name that a crash left behind is made anew, so no old limit
-        stays. Raises Conflict where processes live in it.
+        An empty cgroup of the same name, left behind by a crash, is recreated, so that no old limit
+        stays. Raises Conflict if it contains processes.
         """
         while_parents_vanish(self._create_once)
 
@@ -176,7 +179,7 @@ class Cgroup:
             write_file(f"{directory}/cgroup.procs", str(pid))
 
     def pids(self) -> list[int]:
-        """The processes in this cgroup and in those below it, in whichever tree they are."""
+        """List the processes in this cgroup and in those below it, in any tree."""
         found: dict[int, None] = {}
         for top in self.directories():
             for directory in walk(top):
@@ -184,9 +187,9 @@ class Cgroup:
         return list(found)
 
     def remove(self) -> None:
-        """Remove this cgroup and those below it; nothing to do where they are gone.
+        """Remove this cgroup and those below it. Idempotent.
 
-        Waits for processes that are dying. Raises KernelError EBUSY where some live on.
+        Waits for dying processes. Raises KernelError EBUSY if some stay alive.
         """
         deadline = time.monotonic() + _PATIENCE_SECONDS
         for top in self.directories():
@@ -197,10 +200,10 @@ class Cgroup:
                 time.sleep(_PAUSE_SECONDS)
 
     def _freeze_and_kill(self) -> None:
-        """Freeze, SIGKILL, thaw, until empty: what is frozen cannot fork, so none escapes."""
+        """Freeze, SIGKILL, thaw, until empty: a frozen process cannot fork, so none escapes."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while self.pids():
-            self._stand_still(0.2)
+            self._freeze_in_time(0.2)
             kill_processes(self.pids())
             self.thaw()
             if time.monotonic() > deadline:
@@ -211,7 +214,7 @@ class Cgroup:
             self.wait_empty(0.05)
 
     def wait_empty(self, timeout_seconds: float) -> bool:
-        """Wait until no process is left; returns whether that came true in time."""
+        """Wait until no process is left; returns False after the timeout."""
         deadline = time.monotonic() + timeout_seconds
         while self.pids():
             if time.monotonic() > deadline:
@@ -229,10 +232,10 @@ def _create_directory_sh(path: str) -> str:
 
 @op("mkdir(2)", twin=_create_directory_sh)
 def create_directory(path: str) -> None:
-    """Make a cgroup, by making its directory.
+    """Create a cgroup by creating its directory.
 
-    Without it: limits could be written nowhere, and nothing would list all that the container has
-    started, so that it could not be killed as a whole.
+    Without it: limits cannot be set, and there is no list of all the container's processes, so they
+    cannot be killed as a whole.
 
     Raises KernelError: EEXIST, ENOENT (no parent), EAGAIN (cgroup.max.descendants reached).
     """
@@ -241,7 +244,7 @@ def create_directory(path: str) -> None:
     except OSError as error:
         hint = ""
         if error.errno == EROFS:
-            hint = "mount -o remount,rw /sys/fs/cgroup; a container that shall hold others needs "
+            hint = "mount -o remount,rw /sys/fs/cgroup; a container that runs containers needs "
             hint += "--privileged"
         raise KernelError("mkdir(2)", path, error.errno or 0, hint=hint) from None
 
@@ -255,7 +258,7 @@ def remove_directory(path: str) -> None:
     """Remove an empty cgroup, by removing its directory.
 
     Without it: the kernel keeps the cgroup and its counters until the next reboot; a thousand runs
-    leave a thousand of them.
+    leave a thousand cgroups.
 
     Raises KernelError: EBUSY (processes or cgroups in it), ENOENT.
     """
@@ -271,13 +274,13 @@ def _write_file_sh(path: str, value: str) -> str:
 
 @op("cgroups(7)", twin=_write_file_sh)
 def write_file(path: str, value: str) -> None:
-    """Write one value into a file of a cgroup: a limit, a switch, or a process that enters.
+    """Write a value to a cgroup file: a limit, a switch, or the pid of a process that joins.
 
-    Without it: no limit holds: one container may take all memory, all processors and all process
+    Without it: no limit applies: one container can use all memory, all processors and all process
     ids of the host.
 
-    The kernel takes a value whole, from one write(2). Pid 0 is the writer itself.
-    Raises KernelError that names file and value.
+    The kernel expects the whole value in one write(2). Pid 0 is the writer itself.
+    Raises KernelError, which names file and value.
     """
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
@@ -297,11 +300,11 @@ def _kill_processes_sh(pids: list[int]) -> str:
 
 @op("kill(2)", twin=_kill_processes_sh)
 def kill_processes(pids: list[int]) -> None:
-    """Kill the processes that a frozen cgroup holds; they die when it thaws.
+    """Send SIGKILL to the processes of a frozen cgroup; they die when it thaws.
 
-    Without it: what forks faster than it is killed is never gone; frozen, it cannot fork.
+    Without it: processes that fork faster than they are killed survive; frozen ones cannot fork.
 
-    pids: a process that has ended meanwhile is not an error.
+    pids: a process that has already ended is not an error.
     """
     for pid in pids:
         try:
@@ -316,7 +319,7 @@ def kill_processes(pids: list[int]) -> None:
 
 
 def read_file(path: str) -> str:
-    """The text of a cgroup file, without the newline at its end."""
+    """Read a cgroup file, without the trailing newline."""
     try:
         with open(path, "rb", buffering=0) as file:
             return file.read().decode().rstrip("\n")
@@ -325,15 +328,15 @@ def read_file(path: str) -> str:
 
 
 def read_table(path: str) -> dict[str, int]:
-    """A flat-keyed cgroup file ("name value" lines) as a dict."""
+    """Read a flat-keyed cgroup file ("name value" lines) as a dict."""
     lines = [line.split() for line in read_file(path).splitlines()]
     return {words[0]: int(words[1]) for words in lines if len(words) == 2}
 
 
 def walk(top: str) -> Iterator[str]:
-    """A cgroup's directory and all below it, the deepest first; none where it is gone."""
+    """Yield a cgroup's directory and all below it, deepest first; none if it does not exist."""
     try:
-        if os.stat(top).st_nlink > 2:  # each directory below is a link, by its ".."
+        if os.stat(top).st_nlink > 2:  # each subdirectory adds a link, by its ".."
             with os.scandir(top) as entries:
                 below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
             for path in below:
@@ -344,9 +347,9 @@ def walk(top: str) -> Iterator[str]:
 
 
 def parent_of(name: str) -> str | None:
-    """The parent of the cgroup of this name, wherever in this machine's trees it is, or None.
+    """Return the parent of the cgroup of this name, in any of this machine's trees; None if none.
 
-    name: one that nothing else has, such as a container's id.
+    name: a unique one, such as a container's id.
     """
     for root in (ROOT, *(f"{ROOT}/{tree}" for tree in os.listdir(ROOT))):
         if os.path.isdir(root) and (root == ROOT) == is_v2():
@@ -357,7 +360,7 @@ def parent_of(name: str) -> str | None:
 
 
 def make_ancestors(mount_point: str, path: str) -> list[str]:
-    """Make the directories above <mount_point>/<path>; returns them, from the top down."""
+    """Create the directories above <mount_point>/<path>; returns them, from the top down."""
     made = [mount_point]
     for part in path.split("/")[:-1]:
         made.append(f"{made[-1]}/{part}")
@@ -367,7 +370,7 @@ def make_ancestors(mount_point: str, path: str) -> list[str]:
 
 
 def make_empty(directory: str) -> None:
-    """Make a cgroup's own directory; an empty one that is there is made anew."""
+    """Create a cgroup's own directory; an existing empty one is recreated."""
     try:
         create_directory(directory)
     except KernelError as error:
@@ -382,7 +385,7 @@ def make_empty(directory: str) -> None:
 
 
 def while_parents_vanish(make: Callable[[], None]) -> None:
-    """Make a cgroup, again if another container's end removed its parent between two steps."""
+    """Create a cgroup; start again if the end of another container removed its parent meanwhile."""
     for _ in range(_CREATE_ATTEMPTS):
         try:
             return make()
@@ -394,11 +397,11 @@ def while_parents_vanish(make: Callable[[], None]) -> None:
 
 
 def create_or_find(directory: str) -> None:
-    """Make a cgroup's directory, unless it is there."""
+    """Create a cgroup's directory unless it exists."""
     try:
         create_directory(directory)
     except KernelError as error:
-        if error.errno != EEXIST:  # EEXIST: a run beside us was faster
+        if error.errno != EEXIST:  # EEXIST: a concurrent run was faster
             raise
 
 
@@ -408,7 +411,7 @@ def _remove_tree(top: str) -> bool:
 
 
 def try_remove(directory: str) -> bool:
-    """Remove one directory; False where something still lives in it."""
+    """Remove one directory; returns False if it is in use."""
     try:
         remove_directory(directory)
     except KernelError as error:
@@ -420,27 +423,27 @@ def try_remove(directory: str) -> bool:
 
 
 def pids_of(directory: str) -> list[int]:
-    """The processes in this cgroup itself that can be named here; none where it is gone.
+    """List the processes in this cgroup itself; none if it does not exist.
 
-    Those outside of our PID namespace are left out: kill(2) takes their 0 for the whole process
-    group of who calls it.
+    Processes outside our PID namespace, listed as 0, are left out: to kill(2), 0 means the caller's
+    whole process group.
     """
     return [pid for pid in listed_in(directory) if pid]
 
 
 def listed_in(directory: str) -> list[int]:
-    """What a cgroup's file lists: a 0 for each process that is outside of our PID namespace."""
+    """List the pids in a cgroup's file: 0 stands for each process outside our PID namespace."""
     try:
         return [int(word) for word in read_file(f"{directory}/cgroup.procs").split()]
     except KernelError as error:
-        # Removed meanwhile; or a threaded cgroup, whose processes its domain's file lists.
+        # Removed meanwhile; or a threaded cgroup: its domain's file lists the processes.
         if error.errno in (ENOENT, ENODEV, EOPNOTSUPP):
             return []
         raise
 
 
 def _write_hint(path: str, number: int) -> str:
-    """What to do about a refused write, where the kernel's word alone does not say it."""
+    """Return a hint about a refused write where the errno alone does not explain it."""
     file = os.path.basename(path)
     if number == ENOENT:
         if "memsw" in file or file == "memory.swap.max":
@@ -450,9 +453,9 @@ def _write_hint(path: str, number: int) -> str:
     if number == ESRCH:
         return "the process has ended"
     if number == EBUSY and file == "cgroup.subtree_control":
-        return "processes live in that cgroup itself; cgroup v2 wants them in leaves"
+        return "that cgroup contains processes; with cgroup v2 they must be in a leaf"
     if number == EINVAL and file.startswith("memory."):
-        return "memory may never exceed memory+swap: set both at once"
+        return "memory must not exceed memory+swap: set both at once"
     if number == EBUSY and file.startswith("memory."):
-        return "it uses more than that already"
+        return "the current usage already exceeds it"
     return ""

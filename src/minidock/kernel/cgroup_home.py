@@ -1,23 +1,25 @@
-"""Where in cgroup v2's one tree our cgroups may be, and what has to happen before they can.
+"""The place of our cgroups in the tree of cgroup v2, and how it is prepared.
 
-A container's limits hold only where nobody else writes, and where every cgroup above hands the
-controllers down. Who else writes depends on the machine:
+A container's limits are reliable only in a part of the tree that no other program writes to
+(delegation), and where every cgroup above enables the controllers in its subtree_control. Which
+part that is depends on the machine:
 
-    systemd is PID 1        it owns the tree. Ours are below a unit with Delegate=yes, which it
-                            promises to leave alone: minidock.slice/minidock-containers.service,
-                            started by the first container of a boot
-    the tree can be         nobody owns it, as in a VM with a plain init, or it is another
-    written to              container's own part (a cgroup namespace): ours are at its root
-    only our own cgroup     somebody gave us that part of the tree: ours are below it
-    can be written to
+    systemd is PID 1        it owns the tree. Our cgroups are below a unit with Delegate=yes, which
+                            it leaves alone: minidock.slice/minidock-containers.service,
+                            started by the first container after a boot
+    the tree is writable    nobody owns it, as in a VM with a plain init, or it is another
+                            container's own part (a cgroup namespace): ours are at its root
+    only our own cgroup     that part of the tree was delegated to us: ours are below it
+    is writable
 
-The second and third kind of home may have processes in it, and a cgroup that hands controllers
-down may not ("no internal processes"; the kernel says EBUSY). They go to a leaf beside ours, where
-the same limits are over them as before. So does the keeper of systemd's unit. Processes of any
-other cgroup, such as one named by --cgroup-parent, are never moved.
+This place is called the home. The second and third kind may contain processes, and a cgroup that
+enables controllers for its children may not ("no internal processes"; the kernel returns EBUSY).
+These processes move to a leaf beside ours, where the same limits apply to them as before, and so
+does the main process of systemd's unit. Processes of any other cgroup, such as one named by
+--cgroup-parent, are never moved.
 
-A home is found anew by each command; a container's own place is written down in its state.json, so
-commands that find another home still find the container.
+Each command determines the home again; a container's own path is recorded in its state.json, so a
+command that determines another home still finds the container.
 
 Sources: cgroup-v2.rst "No Internal Process Constraint", "Delegation"; systemd's
 docs/CGROUP_DELEGATION.md; cgroup_namespaces(7).
@@ -40,16 +42,16 @@ from minidock.kernel.cgroup import (
 )
 
 SLICE = "minidock.slice"
-LEAF = "init"  # a home's own processes
+LEAF = "init"  # for the processes of the home itself
 
 _UNIT = "minidock-containers"
-_ATTEMPTS = 20  # to move out processes that fork meanwhile
+_ATTEMPTS = 20  # while processes that are moved out fork
 
 
 def home(slice_name: str = "") -> str:
-    """The path, below the root of the tree, under which containers' cgroups are made.
+    """Return the path, relative to the tree's root, below which containers' cgroups are created.
 
-    slice_name: the slice of systemd's that they shall belong to, where systemd runs.
+    slice_name: their slice, if systemd runs.
     """
     if systemd.is_running():
         slice_name = slice_name or SLICE
@@ -61,7 +63,7 @@ def home(slice_name: str = "") -> str:
 
 
 def _given_to_us(own: str) -> str:
-    """The cgroup that somebody gave us, though we have moved on within it."""
+    """Return the cgroup that was delegated to us, even if we have moved to a leaf of it."""
     above, _, last = own.rpartition("/")
     if last == LEAF:
         return above
@@ -69,14 +71,14 @@ def _given_to_us(own: str) -> str:
 
 
 def unit_of(slice_name: str) -> str:
-    """The unit that holds the containers of a slice."""
+    """Return the name of the unit for the containers of a slice."""
     if slice_name == SLICE:
         return f"{_UNIT}.service"
     return f"{_UNIT}-{slice_name.removesuffix('.slice')}.service"
 
 
 def split(path: str) -> tuple[str, str]:
-    """A cgroup's path as (its home, the rest below that); "" is the root of the tree."""
+    """Split a cgroup's path into (home, rest below it); "" is the root of the tree."""
     if not systemd.is_running():
         above = home()
         return (above, path[len(above) + 1 :]) if path.startswith(f"{above}/") else ("", path)
@@ -88,10 +90,10 @@ def split(path: str) -> tuple[str, str]:
 
 
 def prepare(path: str) -> None:
-    """Have a home made that is a unit of systemd's, and is not ready yet.
+    """Start the systemd unit of a home, unless it is ready.
 
-    Its directory alone may be there before the unit's process is in it; the leaf is made later.
-    Raises MinidockError where systemd refuses.
+    Its directory can exist before the unit's process is in it; the leaf is created later.
+    Raises MinidockError if systemd refuses.
     """
     if not path.endswith(".service") or os.path.isdir(f"{ROOT}/{path}/{LEAF}"):
         return
@@ -100,15 +102,15 @@ def prepare(path: str) -> None:
     systemd.start_delegated_unit(unit, slice_name=slice_name)
     if not os.path.isdir(f"{ROOT}/{path}"):
         raise MinidockError(
-            f"systemd has started {unit}, and {ROOT}/{path} is not there",
+            f"systemd has started {unit}, but {ROOT}/{path} does not exist",
             hint="the systemd that answers must be the one whose cgroup tree is mounted here",
         )
-    hand_down_unknown(path)
+    enable_hugetlb(path)
     move_to_leaf(f"{ROOT}/{path}")
 
 
-def hand_down_unknown(path: str) -> None:
-    """Hand down to a unit what systemd does not know of, and so never takes back: huge pages."""
+def enable_hugetlb(path: str) -> None:
+    """Enable for a unit the controller that systemd does not manage: huge pages."""
     directory = ROOT
     for part in path.split("/"):
         if "hugetlb" not in read_file(f"{directory}/cgroup.controllers").split():
@@ -117,12 +119,12 @@ def hand_down_unknown(path: str) -> None:
         directory = f"{directory}/{part}"
 
 
-def hand_down(controllers: list[str], directory: str, *, move_out: bool = False) -> None:
-    """Give the cgroups below this directory the files of these controllers.
+def enable_controllers(controllers: list[str], directory: str, *, move_out: bool = False) -> None:
+    """Enable these controllers for the cgroups below this directory.
 
-    move_out: this is a home: processes that live in it go to a leaf.
-    Raises KernelError: ENOENT where this directory has lost one (systemd may have taken it back
-    meanwhile), EBUSY where processes live in it.
+    move_out: this is a home: its own processes move to a leaf.
+    Raises KernelError: ENOENT if a controller is not enabled above (systemd may have disabled it
+    meanwhile), EBUSY if the directory contains processes.
     """
     control = f"{directory}/cgroup.subtree_control"
     for _ in range(_ATTEMPTS):
@@ -148,7 +150,7 @@ def move_to_leaf(directory: str) -> None:
         if pid == 0:
             raise MinidockError(
                 f"cgroup {directory} holds a process that cannot be seen from here",
-                hint="it came in from outside (docker exec, nsenter): start minidock from there",
+                hint="it joined from outside (docker exec, nsenter): start minidock from there",
             )
         try:
             write_file(f"{leaf}/cgroup.procs", str(pid))
@@ -158,9 +160,9 @@ def move_to_leaf(directory: str) -> None:
 
 
 def own_path(pid: int) -> str:
-    """Where a process is in the v2 tree, seen from our own cgroup namespace (cgroups(7)).
+    """Return a process's path in the v2 tree, seen from our own cgroup namespace (cgroups(7)).
 
-    "/" where it is outside of what we see.
+    "/" if it is outside our namespace.
     """
     for line in read_file(f"/proc/{pid}/cgroup").splitlines():
         if line.startswith("0::"):

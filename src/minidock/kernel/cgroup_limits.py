@@ -1,4 +1,4 @@
-"""OCI's linux.resources: what both cgroup versions know of it, and what neither lets pass.
+"""OCI's linux.resources: the checks that both cgroup versions share.
 
 Sources: OCI runtime-spec config-linux.md "Control groups"; runc's checks of the same.
 """
@@ -35,7 +35,7 @@ _KNOWN = {
 
 
 def check_resources(resources: Resources) -> None:
-    """Refuse, by its name, a limit that is known to no version: none is ever ignored."""
+    """Refuse a limit that neither version knows; none is ever ignored."""
     given: dict[str, Mapping[str, object] | None] = {
         "": resources,
         "memory": resources.get("memory"),
@@ -52,7 +52,7 @@ def check_resources(resources: Resources) -> None:
 
 
 def shares_of(cpu: Cpu) -> int:
-    """The cpu.shares asked for, 0 for none; the kernel would round others without a word.
+    """Return the requested cpu.shares, 0 for none; the kernel would round invalid ones silently.
 
     Raises UsageError outside 2 to 262144.
     """

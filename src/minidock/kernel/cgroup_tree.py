@@ -1,10 +1,10 @@
-"""A cgroup in this machine's trees, whichever version they have: where it is, and whose.
+"""Cgroups in this machine's trees, independent of the version.
 
-    open_cgroup, home_of        a container's cgroup, and where minidock's go
-    leave_caller_cgroup         how a monitor comes there
-    remove_parent               and how the last one leaves nothing behind
+    open_cgroup, home_of        a container's cgroup, and the parent of minidock's cgroups
+    leave_caller_cgroup         moves a monitor there
+    remove_parent               removes what is left after the last container
 
-Which versions there are is told in cgroup.py; a version's own module is imported where it is used.
+cgroup.py describes the versions. The module of a version is imported where it is used.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 def open_cgroup(parent: str, name: str) -> Cgroup:
-    """The cgroup <parent>/<name> of this machine's cgroup version; nothing is made yet.
+    """Return the cgroup <parent>/<name> of this machine's cgroup version; nothing is created yet.
 
     parent: path below the root of each tree, such as "kubepods/pod1" or `home_of("minidock")`.
     """
     for part in (*parent.split("/"), *name.split("/")):
         if part == "..":
-            raise MinidockError(f"cgroup path {parent}/{name} leaves its tree by '..'")
+            raise MinidockError(f"cgroup path {parent}/{name} must not contain '..'")
     parent, name = parent.strip("/"), name.strip("/")
     if is_v2():
         from minidock.kernel.cgroup_v2 import CgroupV2
@@ -38,11 +38,11 @@ def open_cgroup(parent: str, name: str) -> Cgroup:
 
 
 def home_of(name: str, *, slice_name: str = "") -> str:
-    """Where minidock's own cgroups go on this machine: a parent for `open_cgroup`.
+    """Return the parent of minidock's own cgroups on this machine, for `open_cgroup`.
 
-    name: of the directory that they share, "" for none. slice_name: the slice of systemd's that
-    they shall belong to, where `takes_slices`. See cgroup_home.py for v2; v1's trees have no owner,
-    so it is at their root there.
+    name: of the directory that they share, "" for none. slice_name: their systemd slice, if
+    `takes_slices`. See cgroup_home.py for v2; v1's trees have no owner, so there it is at their
+    root.
     """
     if not is_v2():
         return name
@@ -52,7 +52,7 @@ def home_of(name: str, *, slice_name: str = "") -> str:
 
 
 def takes_slices() -> bool:
-    """Whether systemd owns the tree, so that a cgroup's place in it is named by a slice."""
+    """Whether systemd owns the tree, so that a slice names the parent of a cgroup."""
     if not is_v2():
         return False
     from minidock.kernel import systemd
@@ -61,19 +61,19 @@ def takes_slices() -> bool:
 
 
 def leave_caller_cgroup(parent: str) -> None:
-    """Move this process out of its caller's cgroup, so that the caller's limits are not its own.
+    """Move this process out of its caller's cgroup, so that the caller's limits do not apply to it.
 
     It goes to <parent> (v1), or to the leaf <parent>/monitors (v2, whose inner cgroups hold no
-    processes); only in the trees in which it is not at the root already, where no limit exists.
+    processes); only in those trees where it is not at the root, which has no limits.
     """
     group = open_cgroup(parent, MONITORS)
     while_parents_vanish(group.adopt_caller)
 
 
 def remove_parent(parent: str) -> bool:
-    """Remove <parent> and <parent>/monitors where nothing lives in them any more.
+    """Remove <parent> and <parent>/monitors if no process is left in them.
 
-    Returns whether all is gone. A parent in use stays, and is not an error: the next container
+    Returns whether they are gone. A parent in use stays, which is not an error: the next container
     needs it anyway. A monitor that calls this keeps its own cgroup in use.
     """
     gone = True

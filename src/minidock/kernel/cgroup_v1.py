@@ -1,14 +1,14 @@
-"""cgroup v1: a container is one directory in each controller's own tree.
+"""cgroup v1: a container has one directory in each controller's own tree.
 
-Each tree is a mount of its own (memory, pids, ...), some machines mount two controllers together
-(cpu,cpuacct), and systemd's tree (name=systemd) holds no controller at all. A container gets a
-directory in every tree that is mounted, as with runc, so that none of its processes stays behind
-in its caller's; on a hybrid machine that includes the v2 tree, which holds no controller either.
+Each tree is a separate mount (memory, pids, ...). Some machines mount two controllers together
+(cpu,cpuacct), and systemd's tree (name=systemd) has no controller at all. A container gets a
+directory in every mounted tree, as with runc, so that none of its processes stays in the caller's
+cgroup; on a hybrid machine that includes the v2 tree, which has no controller either.
 
-`limits` is a pure function from OCI's linux.resources to (controller, file, value) in the order in
-which the kernel accepts them; `CgroupV1.apply` writes them.
+`limits` is a pure function from OCI's linux.resources to (controller, file, value), in the order
+that the kernel accepts; `CgroupV1.apply` writes them.
 
-Not offered: memory.kernel (gone from Linux), rdma, and "unified", which speaks v2.
+Not supported: memory.kernel (removed from Linux), rdma, and "unified", which is for v2.
 
 Sources: the kernel's admin-guide/cgroup-v1/{cgroups,memory,cpusets,freezer-subsystem,pids,
 blkio-controller}.rst and scheduler/sched-bwc.rst; OCI runtime-spec config-linux.md.
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     Limit = tuple[str, str, str]
 
 _UNIFIED = ""  # the v2 tree's key in /proc/PID/cgroup, and in runc's state.json
-_NO_LIMIT = 1 << 62  # a memory limit above this is "none": PAGE_COUNTER_MAX in bytes
+_NO_LIMIT = 1 << 62  # a memory limit above this means none: PAGE_COUNTER_MAX in bytes
 _THROTTLES: dict[Throttle, str] = {
     "throttleReadBpsDevice": "blkio.throttle.read_bps_device",
     "throttleWriteBpsDevice": "blkio.throttle.write_bps_device",
@@ -71,7 +71,7 @@ class CgroupV1(Cgroup):
         return {controller: f"{tree}/{self.path}" for controller, tree in self._trees.items()}
 
     def fd_for_clone(self, *, beside: int | None = None) -> int | None:
-        if _UNIFIED not in self._trees:  # which hands no controllers down, so anyone may enter
+        if _UNIFIED not in self._trees:  # it enables no controllers, so any process may join
             return None
         return os.open(self.paths()[_UNIFIED], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
@@ -86,12 +86,12 @@ class CgroupV1(Cgroup):
         if tree == self._trees.get("cpuset"):
             inherit_cpusets([*above, directory])
 
-    def join(self, *, born_inside: bool = False) -> None:
+    def join(self, *, cloned_inside: bool = False) -> None:
         paths = self.paths()
         unified = paths.pop(_UNIFIED, None)
         for directory in dict.fromkeys(paths.values()):
             write_file(f"{directory}/tasks", "0")
-        if unified and not born_inside:
+        if unified and not cloned_inside:
             write_file(f"{unified}/cgroup.procs", "0")
 
     def adopt_caller(self) -> None:
@@ -99,7 +99,7 @@ class CgroupV1(Cgroup):
             tree = self._trees.get(controller)
             if tree is None or own in ("/", f"/{self.parent}"):
                 continue
-            above = make_ancestors(tree, self.path)  # v1 has no need of a leaf: the parent will do
+            above = make_ancestors(tree, self.path)  # v1 needs no leaf: the parent will do
             if controller == "cpuset":
                 inherit_cpusets(above)
             file = "cgroup.procs" if controller == _UNIFIED else "tasks"
@@ -108,7 +108,7 @@ class CgroupV1(Cgroup):
     def apply(self, resources: Resources) -> None:
         check_resources(resources)
         if resources.get("unified"):
-            raise UsageError("resources 'unified' needs cgroup v2, and this machine has v1")
+            raise UsageError("resources 'unified' needs cgroup v2; this machine has v1")
         paths = self.paths()
         memory = paths.get("memory")
         now = int(read_file(f"{memory}/memory.limit_in_bytes")) if _has(resources, "memory") else 0
@@ -123,18 +123,18 @@ class CgroupV1(Cgroup):
             try:
                 write_file(path, value)
             except KernelError as error:
-                # A shorter period needs the lower quota first, where a parent has a quota.
+                # If a parent has a quota, a shorter period needs the lower quota first.
                 if file != "cpu.cfs_period_us" or error.errno != EINVAL:
                     raise
                 postponed.append((controller, path, value))
         for _, path, value in postponed:
             write_file(path, value)
 
-    def _stand_still(self, timeout_seconds: float) -> bool:
+    def _freeze_in_time(self, timeout_seconds: float) -> bool:
         state = f"{self._freezer()}/freezer.state"
         deadline = time.monotonic() + timeout_seconds
         write_file(state, "FROZEN")
-        while read_file(state) != "FROZEN":  # reading it also makes the kernel look again
+        while read_file(state) != "FROZEN":  # reading it also updates the state
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.001)
@@ -144,7 +144,7 @@ class CgroupV1(Cgroup):
         write_file(f"{self._freezer()}/freezer.state", "THAWED")
 
     def frozen(self) -> bool:
-        directory = self.paths().get("freezer")  # where it is not mounted, nothing is
+        directory = self.paths().get("freezer")  # not mounted: nothing is frozen
         return bool(directory) and read_file(f"{directory}/freezer.state") != "THAWED"
 
     def _freezer(self) -> str:
@@ -158,7 +158,7 @@ class CgroupV1(Cgroup):
 
     def kill_all(self) -> None:
         if self.pids():
-            if not os.path.isdir(self._freezer()):  # somebody has removed it from that tree alone
+            if not os.path.isdir(self._freezer()):  # removed from that tree alone
                 create_or_find(self._freezer())
             self._freeze_and_kill()
 
@@ -182,7 +182,7 @@ class CgroupV1(Cgroup):
         }
 
     def block_bytes(self) -> tuple[int, int]:
-        """From lines such as "8:0 Read 4096"; none where the kernel counts nothing here."""
+        """Parse lines such as "8:0 Read 4096"; zero if the kernel does not count here."""
         directory, totals = self.paths().get("blkio"), {"Read": 0, "Write": 0}
         file = f"{directory}/blkio.throttle.io_service_bytes_recursive"
         if directory and os.path.exists(file):
@@ -199,9 +199,9 @@ _trees: dict[str, str] = {}
 
 
 def trees() -> dict[str, str]:
-    """Each controller's mount point, by "memory", "name=systemd", and "" for a hybrid's v2 tree.
+    """Return each tree's mount point by its key: "memory", "name=systemd"; "" for a hybrid's v2.
 
-    Raises MinidockError where no cgroup tree is mounted at all.
+    Raises MinidockError if no cgroup tree is mounted.
     """
     if not _trees:
         with open("/proc/self/mountinfo", "rb", buffering=0) as file:
@@ -215,7 +215,7 @@ def trees() -> dict[str, str]:
 
 
 def parse_mountinfo(text: str) -> dict[str, str]:
-    """The cgroup trees in a /proc/PID/mountinfo; the first mount of each counts (proc(5))."""
+    """Parse the cgroup trees of a /proc/PID/mountinfo; the first mount of each counts (proc(5))."""
     found: dict[str, str] = {}
     for line in text.splitlines():
         left, _, right = line.partition(" - ")
@@ -239,7 +239,7 @@ _CONTROLLERS = (
 
 
 def own_paths() -> dict[str, str]:
-    """Where this process is in each controller's tree; "" is the v2 tree (cgroups(7))."""
+    """Return this process's path in each controller's tree; "" is the v2 tree (cgroups(7))."""
     found = {}
     for line in read_file("/proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
@@ -248,7 +248,7 @@ def own_paths() -> dict[str, str]:
 
 
 def inherit_cpusets(directories: list[str]) -> None:
-    """Hand CPUs and memory nodes down, parent to child: no process may enter an empty cpuset."""
+    """Copy CPUs and memory nodes from parent to child: no process can join an empty cpuset."""
     for parent, child in zip(directories, directories[1:], strict=False):
         for file in ("cpuset.cpus", "cpuset.mems"):
             if not read_file(f"{child}/{file}"):
@@ -259,11 +259,11 @@ def inherit_cpusets(directories: list[str]) -> None:
 
 
 def limits(resources: Resources, *, memory_limit_now: int = 0) -> list[Limit]:
-    """OCI's linux.resources as (controller, file, value), in the order of their writing.
+    """Translate OCI's linux.resources to (controller, file, value), in the order of writing.
 
-    memory_limit_now: memory.limit_in_bytes as it is, which decides whether memory or memory+swap
+    memory_limit_now: the current memory.limit_in_bytes, which decides whether memory or memory+swap
     is written first. Zero means "not set" wherever a zero makes no sense, as in runc.
-    Raises UsageError for what v1 cannot do.
+    Raises UsageError for a limit that v1 does not have.
     """
     return [
         *device.v1_writes(resources.get("devices") or []),
@@ -305,7 +305,7 @@ def _memory(memory: Memory, limit_now: int) -> list[Limit]:
         amounts.append(("memory", "memory.limit_in_bytes", str(limit)))
     if swap:
         amounts.append(("memory", "memory.memsw.limit_in_bytes", str(swap)))
-    # At every moment memory <= memory+swap must hold: when both grow, the sum goes first.
+    # memory <= memory+swap must hold at any time: when both grow, the sum is written first.
     if limit and (swap == -1 or limit_now < swap):
         amounts.reverse()
     if memory.get("reservation"):
@@ -364,7 +364,7 @@ def _network(network: NetworkResources) -> list[Limit]:
 
 
 def _existing(directory: str, file: str) -> str:
-    """A weight's file has another name where BFQ is the scheduler that honours it."""
+    """Return the name of a weight's file, which is another one if BFQ is the I/O scheduler."""
     if file.startswith("blkio.weight") and not os.path.exists(f"{directory}/{file}"):
         return file.replace("blkio.", "blkio.bfq.")
     return file

@@ -1,22 +1,22 @@
 """cgroup v2: one tree for all controllers; a container is one directory.
 
-Two rules shape this file. A directory has the files of a controller only where its parent's
-cgroup.subtree_control names it, so `create` switches the controllers on all the way down. And a
-directory that hands controllers down holds no processes itself ("no internal processes"), so
-monitors live in a leaf of their own beside the containers. Where that way down begins, and whose
-the tree above it is, is cgroup_home.py's matter.
+Two rules shape this module. A directory has the files of a controller only if its parent's
+cgroup.subtree_control names it, so `create` enables the controllers in every parent. And a
+directory that enables controllers for its children must not contain processes ("no internal
+processes"), so monitors are in a leaf of their own beside the containers. cgroup_home.py finds the
+topmost of these parents and knows who owns the tree above it.
 
-A path that a bundle or --cgroup-parent gives may lie elsewhere, in a part of the tree that systemd
-manages. It takes controllers back from the root that none of its own units needs. The kernel
-forbids that (EBUSY) as long as a cgroup below hands them down itself, as the parent of a living
-container does, so its limits stay. If it happens between two steps of `create`, the second fails
-with ENOENT and `create` begins again. Not covered: a cgroup right below the root of systemd's tree.
+A path from a bundle or --cgroup-parent can be elsewhere, in a part of the tree that systemd
+manages. systemd disables controllers at the root that none of its own units needs. The kernel
+forbids that (EBUSY) while a cgroup below enables them itself, as the parent of a running container
+does, so the limits stay. If it happens between two steps of `create`, the second one fails with
+ENOENT and `create` starts again. Not covered: a cgroup right below the root of systemd's tree.
 
-`limits` is a pure function from OCI's linux.resources to (file, value). Where v2 counts otherwise
-than OCI's numbers, which come from v1, the conversions are runc's: cpu.shares, block weights, and
-swap alone instead of memory+swap. Device rules become an eBPF program: device.py.
+`limits` is a pure function from OCI's linux.resources to (file, value). OCI's numbers are those of
+v1; where v2 uses other ones, the conversions are runc's: cpu.shares, block weights, and swap alone
+instead of memory+swap. Device rules become an eBPF program: device.py.
 
-Not offered: memory.kernel and disableOOMKiller (v2 has neither), realtime CPU, network classes,
+Not supported: memory.kernel and disableOOMKiller (v2 has neither), realtime CPU, network classes,
 leaf weights.
 
 Sources: the kernel's admin-guide/cgroup-v2.rst; OCI runtime-spec config-linux.md; crun's
@@ -68,9 +68,9 @@ _THROTTLES: dict[Throttle, str] = {
 
 
 class CgroupV2(Cgroup):
-    """A cgroup in the one v2 tree.
+    """A cgroup in the v2 tree.
 
-    tree: its mount point; tests give a hybrid machine's.
+    tree: its mount point; tests pass a hybrid machine's.
     """
 
     def __init__(self, parent: str, name: str, *, tree: str = ROOT) -> None:
@@ -94,19 +94,19 @@ class CgroupV2(Cgroup):
         offered = read_file(f"{above[0]}/cgroup.controllers").split()
         wanted = [name for name in CONTROLLERS if name in offered]
         for parent in above:
-            cgroup_home.hand_down(wanted, parent, move_out=parent == above[0])
+            cgroup_home.enable_controllers(wanted, parent, move_out=parent == above[0])
         make_empty(self.directory)
 
     def _make_ancestors(self) -> list[str]:
-        """Make what is missing between our part of the tree and this cgroup; from the top down."""
+        """Create the missing parents between home and this cgroup; returns all, top down."""
         home, below = cgroup_home.split(self.path)
         if not home:
             return make_ancestors(self._tree, self.path)
         cgroup_home.prepare(home)
         return make_ancestors(f"{self._tree}/{home}", below)
 
-    def join(self, *, born_inside: bool = False) -> None:
-        if not born_inside:
+    def join(self, *, cloned_inside: bool = False) -> None:
+        if not cloned_inside:
             write_file(f"{self.directory}/cgroup.procs", "0")
 
     def adopt_caller(self) -> None:
@@ -122,14 +122,14 @@ class CgroupV2(Cgroup):
             try:
                 write_file(path, value)
             except KernelError as error:
-                # No swap at all in this kernel: "none" and "no limit" are both true already.
+                # This kernel has no swap, so both "none" and "no limit" hold already.
                 if file == "memory.swap.max" and error.errno == ENOENT and value in ("0", "max"):
                     continue
                 raise
         if resources.get("devices"):
             device.replace_program(self.directory, device.assemble(resources["devices"]))
 
-    def _stand_still(self, timeout_seconds: float) -> bool:
+    def _freeze_in_time(self, timeout_seconds: float) -> bool:
         deadline = time.monotonic() + timeout_seconds
         write_file(f"{self.directory}/cgroup.freeze", "1")
         while not read_table(f"{self.directory}/cgroup.events").get("frozen"):
@@ -175,7 +175,7 @@ class CgroupV2(Cgroup):
         }
 
     def block_bytes(self) -> tuple[int, int]:
-        """From lines such as "8:0 rbytes=4096 wbytes=0 …"; none without the io controller."""
+        """Parse lines such as "8:0 rbytes=4096 wbytes=0 …"; zero without the io controller."""
         totals = {"rbytes": 0, "wbytes": 0}
         if os.path.exists(f"{self.directory}/io.stat"):
             for word in read_file(f"{self.directory}/io.stat").split():
@@ -189,11 +189,11 @@ class CgroupV2(Cgroup):
 
 
 def limits(resources: Resources) -> list[Limit]:
-    """OCI's linux.resources as (file, value), in the order of their writing.
+    """Translate OCI's linux.resources to (file, value), in the order of writing.
 
-    Zero means "not set" wherever a zero makes no sense, as in runc. "unified" comes last, as the
-    user's own word. Devices are not among them: they are a program, not a file.
-    Raises UsageError for what v2 cannot do.
+    Zero means "not set" wherever a zero makes no sense, as in runc. "unified" comes last: the
+    user's own values win. Devices are not included: they need a program, not a file.
+    Raises UsageError for a limit that v2 does not have.
     """
     return [
         *_cpu(resources.get("cpu") or {}),
@@ -207,19 +207,19 @@ def limits(resources: Resources) -> list[Limit]:
 
 
 def weight_from_shares(shares: int) -> int:
-    """v1's cpu.shares, 2 to 262144, as v2's cpu.weight, 1 to 10000 (1024 -> 39)."""
+    """Convert v1's cpu.shares, 2 to 262144, to v2's cpu.weight, 1 to 10000 (1024 -> 39)."""
     return 1 + (shares - 2) * 9999 // 262142
 
 
 def io_weight_from_block_weight(weight: int) -> int:
-    """v1's blkio.weight, 10 to 1000, as v2's io.weight, 1 to 10000."""
+    """Convert v1's blkio.weight, 10 to 1000, to v2's io.weight, 1 to 10000."""
     return 1 + (weight - 10) * 9999 // 990
 
 
 def _cpu(cpu: Cpu) -> list[Limit]:
     for name in ("realtimePeriod", "realtimeRuntime"):
         if cpu.get(name):
-            raise UsageError(f"cpu {name} is cgroup v1's; this machine has v2")
+            raise UsageError(f"cpu {name} needs cgroup v1; this machine has v2")
     found = []
     shares = shares_of(cpu)
     if shares:
@@ -239,9 +239,9 @@ def _cpu(cpu: Cpu) -> list[Limit]:
 def _memory(memory: Memory) -> list[Limit]:
     for name in ("disableOOMKiller", "kernelTCP"):
         if memory.get(name):
-            raise UsageError(f"memory {name} is cgroup v1's; this machine has v2")
+            raise UsageError(f"memory {name} needs cgroup v1; this machine has v2")
     if memory.get("swappiness") not in (None, -1):
-        raise UsageError("memory swappiness of one container is cgroup v1's; this machine has v2")
+        raise UsageError("memory swappiness of one container needs cgroup v1; this machine has v2")
     limit, swap = memory.get("limit") or 0, memory.get("swap") or 0
     found = []
     if limit == -1 and not swap:
@@ -270,7 +270,7 @@ def _pids(pids: Pids | None) -> list[Limit]:
 def _block_io(block_io: BlockIo) -> list[Limit]:
     found = []
     if block_io.get("leafWeight"):
-        raise UsageError("blockIO leafWeight is cgroup v1's; this machine has v2")
+        raise UsageError("blockIO leafWeight needs cgroup v1; this machine has v2")
     if block_io.get("weight"):
         found.append(("io.weight", str(io_weight_from_block_weight(block_io["weight"]))))
     for each in block_io.get("weightDevice") or []:
@@ -289,7 +289,7 @@ def _huge_pages(huge: list[HugepageLimit]) -> list[Limit]:
 def _network(network: NetworkResources) -> list[Limit]:
     for name in ("classID", "priorities"):
         if network.get(name):
-            raise UsageError(f"network {name} is cgroup v1's; this machine has v2")
+            raise UsageError(f"network {name} needs cgroup v1; this machine has v2")
     return []
 
 
@@ -298,12 +298,12 @@ def _unified(unified: dict[str, str]) -> list[Limit]:
         if "/" in file or file in ("", ".", ".."):
             raise UsageError(f"unified resource {file!r} must be the name of one cgroup file")
         if file.startswith("cgroup."):
-            raise UsageError(f"unified resource {file!r} is no limit")
+            raise UsageError(f"unified resource {file!r} is not a limit")
     return list(unified.items())
 
 
 def _existing(directory: str, file: str) -> str:
-    """The weight's file is BFQ's own where io.cost is not built in."""
+    """Return the name of the weight's file, which is BFQ's own if io.cost is not built in."""
     if file == "io.weight" and not os.path.exists(f"{directory}/{file}"):
         return "io.bfq.weight"
     return file

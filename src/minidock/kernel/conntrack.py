@@ -1,9 +1,9 @@
-"""Connection tracking: what the kernel remembers of flows, and makes it forget.
+"""Connection tracking: list the flows that the kernel tracks, and delete entries.
 
-NAT is decided by a flow's first packet; the others follow the tracked entry. For UDP a "flow" is
-just packets with the same four numbers, so a client that keeps sending from one port stays bound
-to what was decided before a port was published, or to a container that is gone, for as long as it
-keeps on sending. Sources: conntrack(8), include/uapi/linux/netfilter/nfnetlink_conntrack.h.
+A flow's first packet decides about NAT; the others follow the tracked entry. A UDP flow is just
+packets with the same addresses and ports, so a client that keeps sending from one port stays bound
+to the decision made before a port was published, or to a removed container, for as long as it
+keeps sending. Sources: conntrack(8), include/uapi/linux/netfilter/nfnetlink_conntrack.h.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ def _forget_udp_sh(host_port: int) -> str:
 
 @op("conntrack(8)", twin=_forget_udp_sh)
 def forget_udp(host_port: int) -> int:
-    """Forget where UDP packets to a published port went so far, so that the rules decide anew.
+    """Delete the tracked UDP flows to a published port, so that the new rules apply to them.
 
-    Without it: whoever goes on sending is led where the first packet went, to a container that is
-    gone, for as long as it sends.
+    Without it: a client that keeps sending reaches the destination of its first packet, a removed
+    container, for as long as it sends.
 
-    Returns how many flows were forgotten.
+    Returns how many flows were deleted.
     """
     head = _NFGENMSG.pack(AF_INET, 0, 0)
     forgotten = 0
@@ -61,7 +61,7 @@ def forget_udp(host_port: int) -> int:
 
 
 class Flow:
-    """A flow of UDP: who sends, from which port; to which address; who is to answer."""
+    """A UDP flow: the client's address and port, the destination, and the address that answers."""
 
     def __init__(self, original: bytes, reply: bytes) -> None:
         addresses = attributes(attributes(original).get(_CTA_TUPLE_IP, b""))
@@ -74,13 +74,13 @@ class Flow:
 
 
 def udp_flows(host_port: int) -> list[Flow]:
-    """The flows of UDP to a port, of this network namespace. Raises KernelError."""
+    """List the UDP flows to a port in this network namespace. Raises KernelError."""
     with Netlink(protocol=NETLINK_NETFILTER) as tracking:
         return [Flow(original, reply) for original, reply in _udp_flows(tracking, host_port)]
 
 
 def _udp_flows(tracking: Netlink, host_port: int) -> Iterator[tuple[bytes, bytes]]:
-    """The two tuples of each flow: as its first packet came, and as its answer does."""
+    """Yield the two tuples of each flow: its original direction and its reply direction."""
     head = _NFGENMSG.pack(AF_INET, 0, 0)
     for message in tracking.dump(_GET, head, subject="conntrack"):
         flow = attributes(message, _NFGENMSG.size)

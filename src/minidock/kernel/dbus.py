@@ -1,14 +1,14 @@
-"""D-Bus, as little of it as one call needs: messages, their types, and a connection to a peer.
+"""A minimal D-Bus client: messages, their types, and a connection to a peer.
 
-A message is a header and a body, both written by the same rules: a type is one letter, a value
-stands at a multiple of its size, a string carries its length. So one pair of functions, `marshal`
-and `unmarshal`, writes and reads both.
+A message has a header and a body, both encoded by the same rules: a type is one letter, a value is
+aligned to its size, a string has its length in front. So one pair of functions, `marshal` and
+`unmarshal`, encodes and decodes both.
 
     y byte   b boolean   i, u 32 bits   t 64 bits   s string   o object path   g signature
     v variant: (type, value)   a array   (...) structure
 
-What it does not do: no message bus (no Hello, no names), no file descriptors, no big-endian peers;
-one call at a time.
+Not supported: a message bus (Hello, names), file descriptors, big-endian peers, more than one call
+at a time.
 
 Source: D-Bus specification, "Type System", "Message Protocol", "Authentication Protocol".
 """
@@ -36,7 +36,7 @@ _HEADER = "yyyyuua(yv)"
 _LITTLE_ENDIAN, _VERSION = ord("l"), 1
 _CALL, _ANSWER, _ERROR, _SIGNAL = 1, 2, 3, 4
 _PATH, _INTERFACE, _MEMBER, _ERROR_NAME, _REPLY_SERIAL, _SIGNATURE = 1, 2, 3, 4, 5, 8
-_LARGEST_MESSAGE = 1 << 20  # systemd's are some hundred bytes
+_LARGEST_MESSAGE = 1 << 20  # systemd's have some hundred bytes
 
 
 class Refused(MinidockError):
@@ -51,10 +51,10 @@ class Refused(MinidockError):
 
 
 class Connection:
-    """A connection to a peer that listens at a socket, authenticated as who we are.
+    """A connection to a peer that listens at a socket, authenticated with our uid.
 
-    timeout_seconds: how long each wait for the peer may take.
-    Raises KernelError where nobody listens there.
+    timeout_seconds: limit of each wait for the peer.
+    Raises KernelError if no process listens there.
     """
 
     def __init__(self, path: str, *, timeout_seconds: float) -> None:
@@ -72,14 +72,14 @@ class Connection:
             raise KernelError("connect(2)", path, error.errno or 0) from None
 
     def close(self) -> None:
-        """End it."""
+        """Close the connection."""
         self._socket.close()
 
     def call(self, path: str, method: str, signature: str, values: Sequence[Value]) -> list[Value]:
-        """Call a method, and return what it answers.
+        """Call a method and return its reply.
 
         method: with its interface, as "org.freedesktop.systemd1.Manager.StartUnit".
-        Raises Refused with the peer's words, KernelError where it does not answer.
+        Raises Refused with the peer's message, KernelError if it does not answer.
         """
         interface, _, member = method.rpartition(".")
         self._serial += 1
@@ -104,15 +104,15 @@ class Connection:
                 return answer
 
     def signals(self, name: str) -> Iterator[list[Value]]:
-        """The values of each signal of that name, of those that have come and those that will.
+        """Yield the values of each signal of that name: received ones first, then new ones.
 
-        Raises KernelError ETIMEDOUT where none comes in time.
+        Raises KernelError ETIMEDOUT if none arrives in time.
         """
         deadline = monotonic() + self._patience
         while True:
             while self._signals:
                 about, data = self._signals.pop(0)
-                if about[_MEMBER] == name:  # others may have types that we do not know
+                if about[_MEMBER] == name:  # others may have types that are not supported here
                     yield unmarshal(str(about.get(_SIGNATURE, "")), data)
             if monotonic() > deadline:
                 raise self._lost(TimeoutError())
@@ -138,13 +138,13 @@ class Connection:
             raise self._lost(error) from None
 
     def _receive(self) -> tuple[int, dict[int, Value], bytes]:
-        """The next message: its kind, its header's fields by their numbers, its body."""
+        """Read the next message: its type, its header fields by number, its body."""
         try:
             head = self._exactly(16)
             order, kind, _, _, body_bytes, _, field_bytes = unpack_from("<BBBBIII", head)
             rest = field_bytes + -field_bytes % 8 + body_bytes
             if order != _LITTLE_ENDIAN or rest > _LARGEST_MESSAGE:
-                raise ConnectionError(71, "no message of the protocol")
+                raise ConnectionError(71, "not a D-Bus message")
             message = head + self._exactly(rest)
         except OSError as error:
             raise self._lost(error) from None
@@ -169,7 +169,7 @@ class Connection:
 
 
 def marshal(signature: str, values: Sequence[Value]) -> bytes:
-    """Values of these types as D-Bus writes them, from an offset that is a multiple of 8."""
+    """Encode values of these types, from an offset that is a multiple of 8."""
     out = bytearray()
     for kind, value in zip(_types(signature), values, strict=True):
         _put(out, kind, value)
@@ -177,7 +177,7 @@ def marshal(signature: str, values: Sequence[Value]) -> bytes:
 
 
 def unmarshal(signature: str, data: bytes) -> list[Any]:  # each of the type that the signature says
-    """The values of these types; a variant is a pair (type, value)."""
+    """Decode values of these types; a variant is a pair (type, value)."""
     at, values = 0, []
     for kind in _types(signature):
         at, value = _get(data, at, kind)
@@ -186,7 +186,7 @@ def unmarshal(signature: str, data: bytes) -> list[Any]:  # each of the type tha
 
 
 def _types(signature: str) -> list[str]:
-    """A signature's complete types: "sa(sv)u" has "s", "a(sv)" and "u"."""
+    """Split a signature into complete types: "sa(sv)u" has "s", "a(sv)" and "u"."""
     found, start = [], 0
     while start < len(signature):
         end = start
@@ -223,7 +223,7 @@ def _put(out: bytearray, kind: str, value: Value) -> None:
     else:
         length_at = len(out)
         out += bytes(4)
-        out += bytes(-len(out) % _alignment(kind[1:]))  # which the length does not count
+        out += bytes(-len(out) % _alignment(kind[1:]))  # not included in the length
         start = len(out)
         for each in value:
             _put(out, kind[1:], each)
@@ -231,7 +231,7 @@ def _put(out: bytearray, kind: str, value: Value) -> None:
 
 
 def _get(data: bytes, at: int, kind: str) -> tuple[int, Value]:
-    """The value at this offset, and where the next begins."""
+    """Decode the value at this offset; returns the offset of the next one and the value."""
     at += -at % _alignment(kind)
     if kind in _FIXED:
         return _get_number(data, at, kind)

@@ -1,14 +1,14 @@
-"""Which device nodes a container may make and open: rules as files (v1), or as a program (v2).
+"""Which device nodes a container may create and open: rules in files (v1), or a program (v2).
 
-A device node is only a type, a major and a minor number; whoever may make one with the numbers of
-the host's disk reads the host's disk. A container keeps CAP_MKNOD, so the kernel must look at each
-mknod and open of a device, and it asks the cgroup:
+A device node is only a type, a major and a minor number; a process that may create one with the
+numbers of the host's disk can read that disk. A container keeps CAP_MKNOD, so the kernel must check
+each mknod and open of a device, by rules of the cgroup:
 
     v1   the devices controller keeps a list of exceptions; devices.allow and devices.deny edit it
-    v2   an eBPF program, attached to the cgroup, answers each question; we assemble one
+    v2   an eBPF program, attached to the cgroup, decides; we assemble one
 
-Both are made from the same thing: OCI's list of rules, of which the last that matches counts,
-reduced by `reduce_rules` to one default and its exceptions.
+Both come from OCI's list of rules, of which the last matching one counts; `reduce_rules` reduces it
+to a default and its exceptions.
 
 Sources: the kernel's admin-guide/cgroup-v1/devices.rst and cgroup-v2.rst "Device controller";
 bpf(2), bpf-helpers(7), Documentation/bpf/standardization/instruction-set.rst;
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
     Exceptions = dict[tuple[str, int, int], str]  # (type, major, minor) -> access
 
-ANY = -1  # a major or minor number that stands for all
+ANY = -1  # as a major or minor number: all
 
 
 def _rule(text: str) -> DeviceRule:
-    """An allowing rule from the kernel's own notation, such as "c 1:3 rwm"."""
+    """Parse an allowing rule in the kernel's own notation, such as "c 1:3 rwm"."""
     kind, numbers, access = text.split()
     major, minor = (ANY if word == "*" else int(word) for word in numbers.split(":"))
     return {"allow": True, "type": kind, "major": major, "minor": minor, "access": access}
@@ -46,7 +46,7 @@ DENY_ALL: DeviceRule = {"allow": False, "type": "a", "major": ANY, "minor": ANY,
 ALLOW_ALL: DeviceRule = {**DENY_ALL, "allow": True}
 
 RUNTIME_RULES = [
-    _rule("c *:* m"),  # making any node is harmless as long as it cannot be opened
+    _rule("c *:* m"),  # creating any node is harmless as long as it cannot be opened
     _rule("b *:* m"),
     _rule("c 1:3 rwm"),  # null
     _rule("c 1:8 rwm"),  # random
@@ -58,28 +58,28 @@ RUNTIME_RULES = [
     _rule("c 5:2 rwm"),  # ptmx
     _rule("c 10:200 rwm"),  # net/tun
 ]
-"""What runc adds to every container's rules, whatever its config says."""
+"""The rules that runc adds to every container, whatever its config says."""
 
 
 def with_runtime_rules(resources: Resources) -> Resources:
-    """OCI's linux.resources with the rules for devices that every container has behind its own.
+    """Add to OCI's linux.resources the device rules that every container has after its own.
 
-    For `create` alone: an update without devices leaves them as they are.
+    Only for `create`: an update without devices leaves them unchanged.
     """
     return {**resources, "devices": [*(resources.get("devices") or []), *RUNTIME_RULES]}
 
 
 DOCKER_RULES = [DENY_ALL, *RUNTIME_RULES, _rule("c 5:1 rwm")]  # and console
-"""What a container of Docker may use unless --device or --privileged says more."""
+"""The devices that a Docker container may use without --device or --privileged."""
 
 
 def reduce_rules(rules: list[DeviceRule]) -> tuple[bool, Exceptions]:
-    """A list of OCI rules as (allowed by default, exceptions), by v1's arithmetic.
+    """Reduce a list of OCI rules to (allowed by default, exceptions), as cgroup v1 combines them.
 
-    A rule for all devices (type "a" without numbers) starts over. Other rules add to the
-    exceptions where they contradict the default, and take away from them where they agree. Taking
-    a part out of a wildcard cannot be said in v1, so it is refused for both.
-    Raises UsageError that names the rule.
+    A rule for all devices (type "a" without numbers) sets the default and clears the exceptions. A
+    rule that contradicts the default adds an exception; one that agrees with it removes some. v1
+    cannot express a part taken out of a wildcard, so that is refused for both versions.
+    Raises UsageError, which names the rule.
     """
     default = False
     exceptions: Exceptions = {}
@@ -103,13 +103,13 @@ def reduce_rules(rules: list[DeviceRule]) -> tuple[bool, Exceptions]:
 
 
 def _checked(rule: DeviceRule) -> tuple[str, int, int]:
-    """A rule's types ("b", "c" or both), major and minor number, checked."""
+    """Check a rule; returns its types ("b", "c" or both), major and minor number."""
     kind = rule.get("type") or "a"
     numbers = (rule.get("major"), rule.get("minor"))
     major, minor = (ANY if number is None else number for number in numbers)
     access = rule.get("access") or "rwm"
     if kind not in ("a", "b", "c") or set(access) - set("rwm") or min(major, minor) < ANY:
-        raise UsageError(f"device rule {rule} is none: type a, b or c; access of r, w and m")
+        raise UsageError(f"invalid device rule {rule}: type is a, b or c; access of r, w and m")
     return "bc" if kind == "a" else kind, major, minor
 
 
@@ -137,7 +137,7 @@ def _star(number: int) -> str:
 
 
 def v1_writes(rules: list[DeviceRule]) -> list[tuple[str, str, str]]:
-    """The writes that put these rules in force: (controller, file, value), in order."""
+    """List the writes that apply these rules: (controller, file, value), in order."""
     if not rules:
         return []
     default, exceptions = reduce_rules(rules)
@@ -151,7 +151,7 @@ def v1_writes(rules: list[DeviceRule]) -> list[tuple[str, str, str]]:
 # cgroup v2: the program --------------------------------------------------------------------------
 #
 # The kernel calls it with r1 -> struct { u32 access << 16 | type; u32 major; u32 minor; } and
-# takes r0 as the answer: 1 allow, 0 refuse (EPERM). One instruction is 8 bytes: opcode, two
+# takes the result from r0: 1 allow, 0 refuse (EPERM). One instruction has 8 bytes: opcode, two
 # registers, a jump offset, a constant.
 
 _LOAD_WORD = 0x61  # dst = *(u32 *)(src + offset)
@@ -170,7 +170,7 @@ _ACCESSES = {"m": 1, "r": 2, "w": 4}
 
 
 def assemble(rules: list[DeviceRule]) -> bytes:
-    """The rules as the eBPF program that decides about each use of a device."""
+    """Assemble the rules as the eBPF program that decides about each use of a device."""
     default, exceptions = reduce_rules(rules)
     program = [
         _instruction(_LOAD_WORD, _TYPE, _CONTEXT, 0),
@@ -187,10 +187,10 @@ def assemble(rules: list[DeviceRule]) -> bytes:
 
 
 def _exception(key: tuple[str, int, int], access: str, *, allow: bool) -> list[bytes]:
-    """Instructions that answer if this exception matches, and else fall through to the next.
+    """Assemble one exception: return the result if it matches, else fall through to the next.
 
-    An allowing one must cover all that is asked for (opening for "rw" needs both); a denying one
-    matches when it covers any of it.
+    An allowing exception must cover all of the requested access (opening for "rw" needs both); a
+    denying one matches if it covers any of it.
     """
     kind, major, minor = key
     bits = sum(_ACCESSES[letter] for letter in access)
@@ -199,7 +199,7 @@ def _exception(key: tuple[str, int, int], access: str, *, allow: bool) -> list[b
         tests.append((_UNLESS_EQUAL, _MAJOR, 0, major))
     if minor != ANY:
         tests.append((_UNLESS_EQUAL, _MINOR, 0, minor))
-    # r1 pointed at the context; after the loads it is free to hold the part that is covered.
+    # r1 pointed to the context; after the loads it is free for the covered part.
     tests += [(_COPY, _CONTEXT, _ACCESS, 0), (_AND, _CONTEXT, 0, bits)]
     tests.append((_UNLESS_SAME, _CONTEXT, _ACCESS, 0) if allow else (_IF_EQUAL, _CONTEXT, 0, 0))
     answer = [_instruction(_MOVE, _ANSWER, constant=int(allow)), _instruction(_EXIT)]
@@ -222,15 +222,15 @@ def _instruction(
 _PROG_LOAD, _PROG_ATTACH, _PROG_DETACH, _PROG_GET_FD_BY_ID, _PROG_QUERY = 5, 8, 9, 13, 16
 _PROG_TYPE_CGROUP_DEVICE = 15
 _CGROUP_DEVICE = 6
-_ALLOW_MULTI = 2  # a program further up the tree stays in force beside this one
+_ALLOW_MULTI = 2  # programs of parent cgroups stay in force
 _LOG_BYTES = 65536
 _MOST_PROGRAMS = 64
 
 
 def replace_program(directory: str, program: bytes) -> None:
-    """Put a device program in force on a cgroup, and take away those that were on it before.
+    """Attach a device program to a cgroup, and detach those that were attached before.
 
-    The new one comes first, so that there is no moment without rules.
+    The new one is attached first, so that rules apply at any time.
     """
     before = attached_programs(directory)
     fd = load_program(program)
@@ -243,7 +243,7 @@ def replace_program(directory: str, program: bytes) -> None:
 
 
 def attached_programs(directory: str) -> list[int]:
-    """The ids of the device programs attached to this cgroup itself."""
+    """Return the ids of the device programs attached to this cgroup itself."""
     ids = (ctypes.c_uint32 * _MOST_PROGRAMS)()
     target = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -262,19 +262,19 @@ def _load_program_sh(program: bytes) -> str:
 
 @op("bpf(2)", twin=_load_program_sh)
 def load_program(program: bytes) -> int:
-    """Hand the kernel the program that decides about each use of a device; it is verified now.
+    """Load the program that decides about each use of a device; the kernel verifies it now.
 
-    Without it: on cgroup v2 every device node opens: with mknod(2), root inside reads the host's
-    disk.
+    Without it: on cgroup v2 every device node can be opened: with mknod(2), root in the container
+    reads the host's disk.
 
     program: from `assemble`. Returns a file descriptor, which the caller closes.
     Raises KernelError: EPERM without CAP_BPF or CAP_SYS_ADMIN, EINVAL or EACCES by the verifier,
-    whose last line is the hint.
+    whose last line becomes the hint.
     """
     try:
         return _load(program, log=None)
     except KernelError as error:
-        log = ctypes.create_string_buffer(_LOG_BYTES)  # once more, for its reasons
+        log = ctypes.create_string_buffer(_LOG_BYTES)  # once more, for the verifier's log
         try:
             return _load(program, log=log)
         except KernelError:
@@ -302,11 +302,11 @@ def _attach_program_sh(directory: str, program_fd: int) -> str:
 
 @op("bpf(2)", twin=_attach_program_sh)
 def attach_program(directory: str, program_fd: int) -> None:
-    """Attach the device program to the container's cgroup: from now on it is asked.
+    """Attach the device program to the container's cgroup: from now on the kernel calls it.
 
-    Without it: the kernel knows the program, and asks it nothing.
+    Without it: the program is loaded, but never called.
 
-    Raises KernelError: EPERM where a program further up allows none beside it, EINVAL.
+    Raises KernelError: EPERM if the program of a parent cgroup forbids others, EINVAL.
     """
     target = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -322,12 +322,12 @@ def _detach_program_sh(directory: str, program_id: int) -> str:
 
 @op("bpf(2)", twin=_detach_program_sh)
 def detach_program(directory: str, program_id: int) -> None:
-    """Take a device program off a cgroup; it ends with its last user.
+    """Detach a device program from a cgroup; it is freed with its last user.
 
-    Without it: the old rules stay in force beside the new ones, and what either forbids is
+    Without it: the old rules stay in force beside the new ones, and a device that either forbids is
     forbidden.
 
-    Raises KernelError: ENOENT where it is not attached there.
+    Raises KernelError: ENOENT if it is not attached there.
     """
     wanted = ctypes.create_string_buffer(pack("=III", program_id, 0, 0))
     program_fd = _bpf(_PROG_GET_FD_BY_ID, wanted, subject=f"program {program_id}")

@@ -1,6 +1,6 @@
-"""What is written, on the disk: for what a power cut may not take away.
+"""Sync a file system to the disk, for data that must survive a power failure.
 
-It changes nothing that anybody could see, so it is not an op.
+It changes nothing that a process could see, so it is not an op.
 
 Source: syncfs(2).
 """
@@ -13,9 +13,9 @@ from minidock.kernel.libc import syscall
 
 
 def sync_file_system(path: str) -> None:
-    """Have the disk hold all that was written to the file system on which a directory is.
+    """Write all pending data of the file system that contains a directory to the disk.
 
-    Raises KernelError, also EIO or ENOSPC for what could not be written (Linux 5.8).
+    Raises KernelError, also EIO or ENOSPC for failed writes (Linux 5.8).
     """
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

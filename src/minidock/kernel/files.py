@@ -1,4 +1,4 @@
-"""Files in bulk: a tree that is copied or unpacked is one act, however many calls it takes.
+"""Files in bulk: copying or unpacking a tree is one op, however many calls it takes.
 
 Source: tar(1), chown(2), chmod(2), mknod(2), utimensat(2).
 """
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def _name_of(act: object) -> str:
-    """How the journal names the work: by the function."""
+    """Return the name of the function, for the journal."""
     return str(getattr(act, "__qualname__", act)).partition(".<locals>")[0]
 
 
@@ -23,11 +23,11 @@ def _work_on_files_sh(place: str, act: str) -> str:
 
 @op("tar(1)", twin=_work_on_files_sh, shown={"act": _name_of})
 def work_on_files(place: str, act: Callable[[], object]) -> None:
-    """Write a tree of files below a place: owners, modes, times and devices as they are told.
+    """Write a tree of files below a directory, with the given owners, modes, times and devices.
 
-    Without it: a copied file belongs to root and has the mode of our umask: a program that its user
-    must be able to write, or a setuid bit, comes out wrong.
+    Without it: a copied file belongs to root and has the mode of our umask: files that another user
+    must be able to write, and setuid programs, are wrong.
 
-    place: the directory, as this process sees it. act: the work; what it returns is its own.
+    place: the directory, as this process sees it. act: does the work; its result is returned.
     """
     act()

@@ -1,14 +1,14 @@
-"""flock(2), waited for with a limit: a process that holds a lock may be stopped (SIGSTOP) for ever.
+"""flock(2) with a timeout, since the process that holds a lock may be stopped (SIGSTOP) for ever.
 
-flock(2) itself waits without a limit, and says nothing of whom it waits for. Here the lock is asked
-for again and again. A process that has held it for too long is named in an error: for
-STOPPED_SECONDS where it is stopped, for BUSY_SECONDS where it may be at work. The limit begins anew
-whenever another process has got the lock: in a crowd each has its turn.
+flock(2) itself waits without a limit, and does not say which process holds the lock. This module
+polls instead. An error names the process that has held the lock for too long: STOPPED_SECONDS if it
+is stopped, BUSY_SECONDS if it may be working. The time starts again whenever another process has
+acquired the lock, so many waiting processes all get their turn.
 
-    lock(fd, path)                 wait for it
-    try_lock(fd)                   take it if it is free
-    with limits(stopped=5, busy=20):       other limits, for all that the block locks
-    with held(path):               this process has the lock: whoever asks for it goes on
+    lock(fd, path)                 wait for the lock
+    try_lock(fd)                   acquire it if it is free
+    with limits(stopped=5, busy=20):       other limits, for all locks in the block
+    with held(path):               this process has the lock already: `lock` returns at once
 
 Source: flock(2); proc_locks(5).
 """
@@ -28,7 +28,7 @@ _held: set[str] = set()
 
 
 def try_lock(fd: int, *, shared: bool = False) -> bool:
-    """Take the lock of an open file if it is free; returns whether it is ours now."""
+    """Acquire the lock of an open file if it is free; returns whether it was acquired."""
     try:
         fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -37,7 +37,7 @@ def try_lock(fd: int, *, shared: bool = False) -> bool:
 
 
 def lock(fd: int, path: str, *, shared: bool = False) -> None:
-    """Take the lock of an open file; its holder is waited for. path: the file, for the error.
+    """Acquire the lock of an open file, waiting for its holder. path: the file, for the error.
 
     Raises LockTimeout, which names the process that holds it.
     """
@@ -53,7 +53,7 @@ def lock(fd: int, path: str, *, shared: bool = False) -> None:
 
 
 def lock_or_close(fd: int, path: str, *, shared: bool = False) -> None:
-    """The same for a descriptor that is there for its lock only: without it, it is closed."""
+    """Like `lock`, for a descriptor that is open only for its lock: on failure it is closed."""
     try:
         lock(fd, path, shared=shared)
     except BaseException:
@@ -62,7 +62,7 @@ def lock_or_close(fd: int, path: str, *, shared: bool = False) -> None:
 
 
 class limits:
-    """A block that waits for one holder of a lock no longer than this."""
+    """In this block, wait for one holder of a lock no longer than this."""
 
     def __init__(self, *, stopped: float, busy: float) -> None:
         self._inside = [stopped, busy]
@@ -76,9 +76,9 @@ class limits:
 
 
 class held:
-    """A block in which this process has the lock of a file already, by another descriptor.
+    """In this block, this process has the lock of a file already, by another descriptor.
 
-    Without it, it would wait for itself: to flock(2), each opening of a file is another holder.
+    Otherwise it would wait for itself: to flock(2), each open file description is another holder.
     """
 
     def __init__(self, path: str) -> None:
@@ -92,7 +92,7 @@ class held:
 
 
 class Patience:
-    """How long a lock is waited for: until one process has held it for too long."""
+    """A wait for a lock, which ends when one process has held it for too long."""
 
     def __init__(self, fd: int, path: str) -> None:
         self._fd = fd
@@ -102,7 +102,7 @@ class Patience:
         self._stopped_seconds, self._busy_seconds = _limits
 
     def check(self) -> None:
-        """Raise LockTimeout where it has been waited for long enough."""
+        """Raise LockTimeout if one process has held the lock for too long."""
         now = time.monotonic()
         if now - self._looked < _LOOK_SECONDS:
             return

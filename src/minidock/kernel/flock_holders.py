@@ -1,10 +1,10 @@
-"""Who holds a lock of flock(2), in words for who waits for it.
+"""Which process holds a flock(2) lock, for the error message of a process that waits for it.
 
-    1: FLOCK  ADVISORY  WRITE 4711 fe:00:131074 0 EOF        a line of /proc/locks: who holds it
-    1: -> FLOCK  ADVISORY  WRITE 4712 fe:00:131074 0 EOF     who waits for it
+    1: FLOCK  ADVISORY  WRITE 4711 fe:00:131074 0 EOF        a line of /proc/locks: the holder
+    1: -> FLOCK  ADVISORY  WRITE 4712 fe:00:131074 0 EOF     a process that waits
 
-The kernel notes the process that took the lock. It may have ended, and a child of its have the
-descriptor still: then the kernel shows no line.
+The kernel records the process that acquired the lock. If it has ended, but one of its children
+still has the descriptor, the kernel shows no line.
 
 Source: proc_locks(5), proc_pid_stat(5).
 """
@@ -19,7 +19,7 @@ _LONGEST_NAME = 80
 
 
 def holders(status: os.stat_result) -> set[int]:
-    """The pids that hold the lock of a file. status: of that file."""
+    """Return the pids that hold the lock of a file. status: of that file."""
     device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}"
     found: dict[str, set[int]] = {}
     with open("/proc/locks", encoding="ascii") as file:
@@ -28,32 +28,32 @@ def holders(status: os.stat_result) -> set[int]:
             on, _, inode = place.rpartition(":")
             if kind == "FLOCK" and inode == str(status.st_ino):
                 found.setdefault(on, set()).add(int(pid))
-    # Of overlayfs and btrfs, stat(2) has another device number than the kernel's own list.
+    # On overlayfs and btrfs, stat(2) returns another device number than /proc/locks has.
     return found.get(device) or set().union(*found.values())
 
 
 def timeout_error(status: os.stat_result, path: str) -> LockTimeout:
-    """What to say to who has waited for the lock of a file for too long."""
+    """Return the error for a process that has waited too long for the lock of a file."""
     pids = sorted(holders(status))
     if not pids:
         return LockTimeout(
-            f"{path} is locked, by a process that the kernel does not name here",
-            hint=f"fuser -v {path}     lists who has it open",
+            f"{path} is locked by a process that the kernel does not name here",
+            hint=f"fuser -v {path}     lists the processes that have it open",
         )
     pid = pids[0]
     if are_stopped({pid}):
         return LockTimeout(
             f"{path} is locked by process {pid} ({_command(pid)}), which is stopped",
-            hint=f"kill -CONT {pid}     lets it go on",
+            hint=f"kill -CONT {pid}     continues it",
         )
     return LockTimeout(
-        f"{path} is locked by process {pid} ({_command(pid)}), which does not let go",
-        hint=f"cat /proc/{pid}/wchan     tells what it waits for\nkill {pid}     ends it",
+        f"{path} is locked by process {pid} ({_command(pid)}), which does not release it",
+        hint=f"cat /proc/{pid}/wchan     shows what it waits for\nkill {pid}     ends it",
     )
 
 
 def are_stopped(pids: set[int]) -> bool:
-    """Whether these are processes that are stopped, by a signal or a debugger; False for none."""
+    """Whether all these processes are stopped, by a signal or a debugger; False if empty."""
     return bool(pids) and all(_state(pid) in (b"T", b"t") for pid in pids)
 
 
@@ -66,7 +66,7 @@ def _state(pid: int) -> bytes:
 
 
 def _command(pid: int) -> str:
-    """A process's command line, on one line, shortened."""
+    """Return a process's command line on one line, truncated."""
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             words = file.read(4096).decode("utf-8", "replace").rstrip("\0").replace("\0", " ")

@@ -1,7 +1,7 @@
-"""A file system that is configured before it is mounted, option by option (Linux 5.2).
+"""Filesystem contexts: configure a file system option by option before mounting it (Linux 5.2).
 
-mount(2) has one string for all options, of at most a page, and one errno for all that may be wrong.
-A context takes them one at a time, and is nothing until it is told to become a file system.
+mount(2) takes all options in one string of at most a page, and has one errno for all mistakes.
+A context takes them one at a time; the file system exists once `create` is called.
 
 Sources: fsopen(2), fsconfig(2).
 """
@@ -17,17 +17,17 @@ FSCONFIG_SET_FLAG, FSCONFIG_SET_STRING, FSCONFIG_CMD_CREATE = 0, 1, 6
 
 
 def open_context(fstype: str) -> int:
-    """A descriptor of a file system of this kind that is yet to be made.
+    """Open a context for a file system of this type; returns its descriptor.
 
-    Raises KernelError: ENODEV for a kind that the kernel does not have, EPERM.
+    Raises KernelError: ENODEV for a type that the kernel does not have, EPERM.
     """
     return syscall("fsopen", fstype.encode(), FSOPEN_CLOEXEC, subject=fstype)
 
 
 def configure(context: int, key: str, value: str | None, *, subject: str, hint: str = "") -> None:
-    """Give it an option, with a value or, where that is None, without.
+    """Set an option, with a value or, if that is None, as a flag.
 
-    Raises KernelError EINVAL for what this kind of file system does not know.
+    Raises KernelError EINVAL for an option that this type of file system does not know.
     """
     kind = FSCONFIG_SET_FLAG if value is None else FSCONFIG_SET_STRING
     given = None if value is None else path_bytes(value)
@@ -35,14 +35,14 @@ def configure(context: int, key: str, value: str | None, *, subject: str, hint: 
 
 
 def create(context: int, *, subject: str) -> None:
-    """Make the file system, as it was configured."""
+    """Create the file system as configured."""
     syscall("fsconfig", context, FSCONFIG_CMD_CREATE, None, None, 0, subject=subject)
 
 
 def check_options(fstype: str, data: str) -> None:
-    """Whether this kind of file system knows these options, comma-separated; nothing is made.
+    """Check that this type of file system knows these comma-separated options; creates nothing.
 
-    Raises KernelError: EINVAL for one that it does not know, EPERM where only root may ask.
+    Raises KernelError: EINVAL for an unknown option, EPERM without CAP_SYS_ADMIN.
     """
     context = open_context(fstype)
     try:

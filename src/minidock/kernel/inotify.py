@@ -1,6 +1,6 @@
-"""Being told by the kernel that something in a directory has changed.
+"""inotify: wait for changes in directories.
 
-Nothing is changed by it, so these are no ops: no container is made with them.
+These functions change nothing, so they are not ops.
 
 Source: inotify(7).
 """
@@ -34,7 +34,7 @@ _BUFFER_BYTES = 1 << 16
 
 
 class Inotify:
-    """`with Inotify() as changes:` a queue of what happened in the directories watched."""
+    """`with Inotify() as changes:` a queue of events in the watched directories."""
 
     def __enter__(self) -> Inotify:
         self.fd = syscall("inotify_init1", os.O_CLOEXEC | os.O_NONBLOCK, subject="inotify")
@@ -44,7 +44,7 @@ class Inotify:
         os.close(self.fd)
 
     def watch(self, directory_fd: int) -> int:
-        """Watch the entries of an open directory; returns the number that events will bear.
+        """Watch the entries of an open directory; returns the watch descriptor.
 
         Raises KernelError: ENOSPC at the limit of watches. Source: inotify_add_watch(2).
         """
@@ -59,7 +59,7 @@ class Inotify:
             raise
 
     def read(self) -> Iterator[tuple[int, int]]:
-        """What is in the queue now: (number of the watch, mask); nothing where it is empty."""
+        """Yield the queued events: (watch descriptor, mask); none if the queue is empty."""
         try:
             data = os.read(self.fd, _BUFFER_BYTES)
         except BlockingIOError:

@@ -1,8 +1,8 @@
-"""The interfaces of a network namespace, as views show them: names, addresses, the default route.
+"""The interfaces of a network namespace, for display: names, addresses, the default route.
 
-pyroute2 reads the kernel's messages here. To import it takes longer than a whole `run`, so what is
-on the way of run, exec and stop asks by kernel/link.py. Both ask in the namespace that this process
-is in, and change nothing. Sources: rtnetlink(7), ip-address(8), docs/decisions/0025.
+pyroute2 parses the kernel's messages here. Its import takes longer than a whole `run`, so the code
+of run, exec and stop uses kernel/link.py. Both read the namespace that this process is in, and
+change nothing. Sources: rtnetlink(7), ip-address(8), docs/decisions/0025.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ class Interface(TypedDict):
 
 
 def interfaces() -> list[Interface]:
-    """All of them; their addresses of IPv4 come first."""
+    """List all interfaces; IPv4 addresses come first."""
     with IPRoute() as kernel:
         for left in reversed(range(_ATTEMPTS)):
             try:
                 links, addresses = list(kernel.get_links()), list(kernel.get_addr())
                 break
-            except NetlinkDumpInterrupted:  # a list changed while it was read
+            except NetlinkDumpInterrupted:  # it changed while it was read
                 if not left:
                     raise
     return [
@@ -54,7 +54,7 @@ def interfaces() -> list[Interface]:
 
 
 def default_gateway() -> str:
-    """Where the default route of IPv4 leads; "" for none."""
+    """Return the gateway of the IPv4 default route; "" if none."""
     with IPRoute() as kernel:
         found = [route.get_attr("RTA_GATEWAY") for route in kernel.get_default_routes(family=2)]
     return str(found[0] or "") if found else ""

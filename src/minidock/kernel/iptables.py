@@ -1,11 +1,11 @@
-"""The firewall: iptables' two batch programs, one process for any number of rules.
+"""The firewall: iptables' two batch programs, which handle any number of rules in one process.
 
     iptables-save                      every table as text
-    iptables-restore --noflush         the tables named in a text, each changed in one atomic step
+    iptables-restore --noflush         changes the tables in a text, each in one atomic step
 
-The programs come in two kinds, for the kernel's old tables ("legacy") and for nftables ("nft");
-they read and write the same text, and the machine's `iptables` alternative is the one that Docker
-uses too. Which rules there are is engine/network/firewall.py's.
+The programs exist for the kernel's old tables ("legacy") and for nftables ("nft"). Both read and
+write the same text; Docker, too, uses the machine's `iptables` alternative. The rules are in
+engine/network/firewall.py.
 
 Sources: iptables-save(8), iptables-restore(8), iptables-extensions(8), xtables-nft(8).
 """
@@ -28,21 +28,21 @@ else:
     import _signal as signal  # without the enums, whose import costs 5 ms
 
 _DIRECTORIES = ("/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/bin", "/bin")
-_LIMIT_SECONDS = 60  # how long a program may take that has the lock
-_LOCK_SECONDS = 10  # how long to wait for another program that holds the legacy tables' lock
-# What a well-behaved parent gives its child: no signal blocked, and none ignored by inheritance.
+_LIMIT_SECONDS = 60  # for a program that has the lock
+_LOCK_SECONDS = 10  # wait for another program that holds the legacy tables' lock
+# The signal state that a child expects: no signal blocked, and none ignored.
 _ALL_SIGNALS = [number for number in range(1, 32) if number not in (9, 19)]
 
 
 class TooSlow(MinidockError):
-    """A program did not end within its limit, and was ended."""
+    """A program did not end in time, and was killed."""
 
 
 class _Helper:
-    """A program with its input, output and complaints in memory files, so that none can block.
+    """A program with stdin, stdout and stderr in memory files, so that none can block.
 
-    It ends with this process: a stopped one that went on later would change the firewall behind
-    the back of whoever has repaired what a killed process had left.
+    It dies with this process: a stopped one that continued later would change the firewall after
+    another process has cleaned up behind a killed one.
     """
 
     def __init__(self, name: str, arguments: list[str], given: str = "") -> None:
@@ -55,7 +55,7 @@ class _Helper:
             os.write(self._input, given.encode())
             os.lseek(self._input, 0, os.SEEK_SET)
             path, parent = find(name), os.getpid()
-            # No signal's handler may run in the child: it would unwind our own stack there.
+            # No signal handler may run in the child: it would unwind our own stack there.
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, _ALL_SIGNALS)
             try:
                 self._pid = os.fork()
@@ -72,15 +72,15 @@ class _Helper:
         return f"process {self._pid}"
 
     def output(self) -> str:
-        """What the program wrote, once it has ended.
+        """Wait for the program and return its output.
 
-        Raises MinidockError where it did not end well.
+        Raises MinidockError if it failed.
         """
         try:
             status = self._await_end()
             if self._late:
                 raise TooSlow(
-                    f"{self._name} did not end within {_LIMIT_SECONDS:g} s, and was killed",
+                    f"{self._name} did not end within {_LIMIT_SECONDS:g} s and was killed",
                     hint="was it stopped (SIGSTOP)? else the firewall, or the machine, is too slow",
                 )
             if status != 0:
@@ -95,8 +95,8 @@ class _Helper:
             self._close()
 
     def _await_end(self) -> int:
-        """Its wait status. One that takes longer than any lock of the kernel's is ended: somebody
-        may have stopped it (SIGSTOP), and a monitor has more to do than to wait for it."""
+        """Return its wait status. It is killed after the limit: it may have been stopped (SIGSTOP),
+        and a monitor must not wait for ever."""
         pidfd = os.pidfd_open(self._pid)
         try:
             poll = select.poll()
@@ -109,7 +109,7 @@ class _Helper:
         return os.waitpid(self._pid, 0)[1]
 
     def abandon(self) -> None:
-        """Do without the output, and leave neither a zombie nor an open file."""
+        """Discard the output; leave neither a zombie nor an open file."""
         if self._pid:
             self._await_end()
             self._close()
@@ -121,7 +121,7 @@ class _Helper:
 
 
 def _become(path: str, argv: list[str], files: list[int], parent: int) -> NoReturn:
-    """What the child does: it becomes the program. posix_spawn(3) cannot tie it to its parent."""
+    """Execute the program in the child. posix_spawn(3) has no parent-death signal."""
     try:
         die_with_parent(parent)
         for number, file in enumerate(files):
@@ -135,7 +135,7 @@ def _become(path: str, argv: list[str], files: list[int], parent: int) -> NoRetu
 
 
 class Listing:
-    """iptables-save, started: it runs beside what its parent does until `text` asks for it."""
+    """A running iptables-save: it works in parallel with its parent until `text` is called."""
 
     def __init__(self) -> None:
         self._helper = save()
@@ -147,9 +147,9 @@ class Listing:
         self._helper.abandon()
 
     def text(self) -> str:
-        """What iptables-save printed; may be asked for once.
+        """Return the output of iptables-save; may be called once.
 
-        Raises MinidockError where it failed, with what it said.
+        Raises MinidockError with its error message if it failed.
         """
         return self._helper.output()
 
@@ -160,13 +160,13 @@ def _save_sh() -> str:
 
 @op("iptables-save(8)", twin=_save_sh)
 def save() -> _Helper:
-    """Ask for all rules of the firewall, to see which of ours are missing; the answer comes later.
+    """Start listing all firewall rules, to see which of ours are missing.
 
-    Without it: each start would write all rules again, or trust that nobody has reloaded the
-    firewall since.
+    Without it: each start would write all rules again, or assume that the firewall has not been
+    reloaded since.
 
-    Returns the running program.
-    Raises MinidockError where it is not installed.
+    Returns the running program, which is read later.
+    Raises MinidockError if it is not installed.
     """
     return _Helper("iptables-save", [])
 
@@ -180,12 +180,12 @@ def _restore_sh(rules: str, place: str = "") -> str:
 def restore(rules: str, place: str = "") -> None:
     """Change the firewall, all rules of a table in one step, so that no packet sees half of them.
 
-    Without it: no answer finds the way back to a container, no port is published, and where dockerd
-    forbids forwarding, no packet leaves the bridge.
+    Without it: no reply reaches a container, no port is published, and where dockerd forbids
+    forwarding, no packet leaves the bridge.
 
-    rules: the text form of iptables-save(8); chains that it does not name stay as they are.
-    place: the network namespace that the caller has entered, for the journal; "" for its own.
-    Raises MinidockError with what iptables-restore said.
+    rules: the text form of iptables-save(8); chains that it does not name stay unchanged.
+    place: the network namespace that the caller has joined, for the journal; "" for its own.
+    Raises MinidockError with the error message of iptables-restore.
     """
     _Helper("iptables-restore", ["--wait", str(_LOCK_SECONDS), "--noflush"], rules).output()
 
@@ -202,5 +202,5 @@ def find(name: str) -> str:
             return path
     raise MinidockError(
         f"{name} is not installed; a container's network needs it",
-        hint="apt-get install iptables; or do without a network of its own: --network host, none",
+        hint="apt-get install iptables; or use --network host or none, which need no firewall",
     )

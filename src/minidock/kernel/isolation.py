@@ -1,10 +1,10 @@
-"""Which part of a container's isolation each op is about: the one table.
+"""Which part of a container's isolation each op belongs to: the table of all ops.
 
-An op declares nothing of it itself: it stands here, or it cannot be declared (kernel/op.py asks at
-import). Its tags stand in every record of the journal, so that a reader can pick all that makes the
-PID namespace, say, or draw it. Where the arguments decide, a function of them does.
+An op does not declare its tags itself: it must be in this table (kernel/op.py checks at import).
+Every journal record has the tags, so that a reader can select, for example, all ops of the PID
+namespace. Where the tags depend on the arguments, the table has a function of them.
 
-The words are those of `--without` where it knows one, and of `layers`.
+The tags are the words of `--without`, and of `layers`.
 """
 
 from __future__ import annotations
@@ -28,30 +28,30 @@ if TYPE_CHECKING:
         path: str
 
 
-# What each tag stands for: what a container has of its own by it.
+# What a container gets by each tag.
 ISOLATION = {
-    "pid": "processes: it sees its own alone",
-    "mount": "its tree of mounts",
+    "pid": "processes: it sees only its own",
+    "mount": "its own mounts",
     "net": "network devices, addresses, routes, firewall rules, ports",
     "uts": "its host name",
     "ipc": "shared memory and message queues",
-    "user": "whom it runs as: user, groups, user namespace",
+    "user": "the identity it runs as: user, groups, user namespace",
     "cgroup": "limits, and its part of the cgroup tree",
-    "pivot_root": "its root, from which no way leads to the host's",
+    "pivot_root": "its root directory, from which the host's cannot be reached",
     "seccomp": "which system calls it may make",
-    "capabilities": "which powers of root it has",
+    "capabilities": "which of root's privileges it has",
     "masks": "what is hidden or read-only in its /proc and /sys",
-    "devices": "which devices there are, and which may be opened",
-    "layers": "its files: an image's layers, and its own on top",
-    "io": "its streams, its terminal and its descriptors",
+    "devices": "which devices exist, and which may be opened",
+    "layers": "its files: the image's layers, and its own layer on top",
+    "io": "its standard streams, terminal and descriptors",
     "process": "what its process inherits: session, limits, signals, keyring, program",
 }
 
 _OF_NAMESPACE = {"network": "net"}  # OCI's name -> ours, where they differ
 
 
-def _of_birth(args: Namespaces) -> list[str]:
-    """clone3 makes namespaces, and bears into a cgroup."""
+def _of_clone(args: Namespaces) -> list[str]:
+    """clone3 creates namespaces, and the process in its cgroup."""
     tags = _of_namespaces(args)
     if args.get("cgroup_fd") is not None and "cgroup" not in tags:
         tags.append("cgroup")
@@ -63,7 +63,7 @@ def _of_namespaces(args: Namespaces) -> list[str]:
 
 
 def _of_place(args: Place) -> list[str]:
-    """What covers a place in the container's /proc or /sys is a mask; all else is its tree."""
+    """A mount on a path in the container's /proc or /sys is a mask; others are its mounts."""
     inside = args.get("root") == "/" and args["target"].startswith(("/proc/", "/sys/"))
     return ["masks"] if inside else ["mount"]
 
@@ -73,7 +73,7 @@ def _of_cgroup_file(args: File) -> list[str]:
 
 
 def _of_proc(args: File) -> list[str]:
-    """A setting belongs to the namespace whose own it is: see sysctl_steps of runtime/init.py."""
+    """A setting belongs to the namespace it is local to: see sysctl_steps of runtime/init.py."""
     path = args["path"]
     if path.startswith("/proc/sys/net/"):
         return ["net"]
@@ -82,7 +82,7 @@ def _of_proc(args: File) -> list[str]:
     return ["ipc"] if path.startswith("/proc/sys/") else ["process"]
 
 
-# An op by its name -> its tags, or what tells them from its arguments.
+# The name of an op -> its tags, or the function that derives them from its arguments.
 OF_OP: dict[str, tuple[str, ...] | Callable[..., list[str]]] = {
     "capability.keep_capabilities": ("capabilities",),
     "capability.set_ambient": ("capabilities",),
@@ -119,15 +119,15 @@ OF_OP: dict[str, tuple[str, ...] | Callable[..., list[str]]] = {
     "loop.mount_disk_file": ("layers",),
     "mount.bind_mount": _of_place,
     "mount.bind_to_itself": _of_place,
-    "mount.clone_read_only": ("process",),  # the sealed interpreter, out of which init comes
-    "mount.hide_path": ("masks",),
+    "mount.clone_read_only": ("process",),  # the sealed interpreter, which init runs in
+    "mount.mask_path": ("masks",),
     "mount.mount_filesystem": _of_place,
     "mount.pivot_root": ("pivot_root",),
     "mount.propagate_in_root": ("mount",),
     "mount.set_mount_attributes": _of_place,
     "mount.set_propagation": ("mount",),
     "mount.unmount": ("mount",),
-    "namespace.clone_process": _of_birth,
+    "namespace.clone_process": _of_clone,
     "namespace.set_domainname": ("uts",),
     "namespace.set_hostname": ("uts",),
     "namespace.setns": _of_namespaces,
@@ -149,7 +149,7 @@ OF_OP: dict[str, tuple[str, ...] | Callable[..., list[str]]] = {
     "process.close_on_exec": ("io",),
     "process.execute": ("process",),
     "process.give_stdio": ("io",),
-    "process.hand_on": ("io",),
+    "process.preserve_fds": ("io",),
     "process.new_session": ("process",),
     "process.reopen_null": ("io",),
     "process.restore_signals": ("process",),
@@ -172,9 +172,9 @@ OF_OP: dict[str, tuple[str, ...] | Callable[..., list[str]]] = {
 
 
 def isolation_of(name: str) -> Callable[..., list[str]]:
-    """What tells the tags of an op from its arguments, as the journal has them.
+    """Return the function from an op's arguments, as in the journal, to its tags.
 
-    Raises TypeError for an op that is not in the table.
+    Raises TypeError if the op is not in the table.
     """
     declared = OF_OP.get(name)
     if declared is None:

@@ -1,7 +1,7 @@
-"""Session keyrings: where the kernel keeps the keys that a process may use.
+"""Session keyrings: the keys that the kernel stores for a process.
 
-Keys are in no namespace. A process inherits its parent's session keyring, so a container would
-find the keys (Kerberos tickets, file system keys) of whoever started it; it gets an empty one.
+No namespace isolates keys. A process inherits its parent's session keyring, so a container would
+have the keys (Kerberos tickets, file system keys) of the user who started it; it gets an empty one.
 
 Sources: keyrings(7), session-keyring(7), keyctl(2).
 """
@@ -19,8 +19,8 @@ KEYCTL_JOIN_SESSION_KEYRING = 1
 KEYCTL_SETPERM = 5
 KEY_SPEC_SESSION_KEYRING = -3
 
-# What the kernel gives a new session keyring (its possessor all; its owner view, read and link),
-# and search for the owner, so that exec finds the container's keyring by its name.
+# The kernel's default permissions of a session keyring (possessor: all; owner: view, read, link),
+# plus search for the owner, so that exec finds the container's keyring by its name.
 _PERMISSIONS = 0x3F000000 | 0x00130000 | 0x00080000
 
 
@@ -31,14 +31,14 @@ def _join_session_keyring_sh(name: str) -> str:
 
 @op("keyctl(2)", twin=_join_session_keyring_sh)
 def join_session_keyring(name: str) -> int | str:
-    """Take an empty keyring in place of the host's, whose keys the container could use.
+    """Join an empty session keyring instead of the host's, whose keys the container could use.
 
-    Without it: the container has the keyring of whoever started it, with its tickets and disk keys:
-    no namespace of a container divides keys.
+    Without it: the container has the keyring of the user who started it, with its keys: no
+    namespace isolates them.
 
-    name: an existing keyring of this name, made by the same user, is joined instead.
-    Returns its serial number; "absent" where the kernel has no keys at all.
-    Raises KernelError: EDQUOT at the limit of root's keys.
+    name: an existing keyring of this name and user is joined instead.
+    Returns its serial number; "absent" if the kernel has no keys.
+    Raises KernelError: EDQUOT at the limit of the user's keys.
     """
     try:
         serial = syscall("keyctl", KEYCTL_JOIN_SESSION_KEYRING, path_bytes(name), subject=name)
@@ -51,8 +51,8 @@ def join_session_keyring(name: str) -> int | str:
 
 
 def find_session_keyring() -> int:
-    """The serial number of this process's session keyring; nothing is changed.
+    """Return the serial number of this process's session keyring; changes nothing.
 
-    Raises KernelError: EPERM where a filter forbids the call, ENOSYS in a kernel without keys.
+    Raises KernelError: EPERM if a seccomp filter forbids the call, ENOSYS in a kernel without keys.
     """
     return syscall("keyctl", KEYCTL_GET_KEYRING_ID, KEY_SPEC_SESSION_KEYRING, 0)

@@ -1,9 +1,9 @@
 """The C library and the raw system calls, called from Python.
 
-Everything that minidock asks of the kernel and that Python's `os` does not offer goes through
-`syscall` here, or through a libc function that `declare` typed. Errors come back as KernelError,
-never as -1. Numbers differ per architecture only for the older calls: since Linux 5.1 new calls
-have one number everywhere (syscalls(2), asm-generic/unistd.h).
+Calls that Python's `os` does not offer go through `syscall` here, or through a libc function that
+`declare` typed. Errors are raised as KernelError, never returned as -1. Numbers differ between
+architectures only for older calls: since Linux 5.1 a new call has the same number everywhere
+(syscalls(2), asm-generic/unistd.h).
 
 Sources: syscall(2), errno(3), the kernel's arch/x86/entry/syscalls/syscall_64.tbl and
 include/uapi/asm-generic/unistd.h.
@@ -116,10 +116,10 @@ NUMBERS = {**_OLDER[MACHINE], **_SINCE_5_1}
 
 
 def syscall(name: str, *arguments: object, subject: str = "", hint: str = "") -> int:
-    """Make a system call by its name; returns what the kernel returns.
+    """Make a system call by its name; returns its result.
 
     arguments: int, bytes (a C string or buffer), ctypes objects, or None for NULL; six at most.
-    subject: what the call is done to, for the error's text.
+    subject: the object of the call, for the error message.
     Raises KernelError with the errno.
     """
     result: int = _syscall(ctypes.c_long(NUMBERS[name]), *[_argument(a) for a in arguments])
@@ -129,14 +129,14 @@ def syscall(name: str, *arguments: object, subject: str = "", hint: str = "") ->
 
 
 def _argument(value: object) -> object:
-    """An argument as the variadic syscall(3) needs it: ints are 64 bits wide, not C's int."""
+    """Convert an argument for the variadic syscall(3): ints are 64 bits wide, not C's int."""
     return ctypes.c_long(value) if isinstance(value, int) else value
 
 
 def path_bytes(path: str) -> bytes:
-    """A path as the kernel takes it.
+    """Encode a path for the kernel.
 
-    Raises KernelError EINVAL for an embedded NUL, at which the kernel would cut the path short.
+    Raises KernelError EINVAL for an embedded NUL, which would truncate the path.
     """
     encoded = os.fsencode(path)
     if b"\0" in encoded:

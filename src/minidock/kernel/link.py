@@ -96,12 +96,12 @@ def require(where: Netlink, device: str) -> Link:
     return found
 
 
-def every(where: Netlink) -> list[Link]:
+def list_links(where: Netlink) -> list[Link]:
     """List all devices."""
     return [Link(message) for message in where.dump(RTM_GETLINK, _link(0), subject="link")]
 
 
-def every_address(where: Netlink) -> list[tuple[int, str, int]]:
+def list_addresses(where: Netlink) -> list[tuple[int, str, int]]:
     """List all IPv4 addresses: (ifindex, address, prefix length)."""
     found = []
     for message in where.dump(RTM_GETADDR, _IFADDRMSG.pack(AF_INET, 0, 0, 0, 0), subject="addr"):
@@ -112,9 +112,10 @@ def every_address(where: Netlink) -> list[tuple[int, str, int]]:
     return found
 
 
-def every_route(where: Netlink) -> list[tuple[str, int]]:
-    """List the destinations of all IPv4 routes of all tables, without default routes: (address,
-    prefix length)."""
+def list_routes(where: Netlink) -> list[tuple[str, int]]:
+    """List the destinations of all IPv4 routes of all tables: (address, prefix length).
+
+    Default routes are left out."""
     found = []
     empty = _RTMSG.pack(AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)
     for message in where.dump(RTM_GETROUTE, empty, subject="route"):
@@ -234,7 +235,7 @@ def set_hairpin(where: Netlink, device: str) -> None:
     never delivers.
 
     A switch never does that; but a container that calls its own published port sends a packet to
-    the host which DNAT turns round to the sender.
+    the host, which DNAT redirects to the sender.
     Raises KernelError ENODEV, or EINVAL where the device is not a port of a bridge.
     """
     _set_port(where, device, attribute(IFLA_BRPORT_MODE, b"\1"), subject=f"{device} hairpin")
@@ -246,10 +247,10 @@ def _set_isolated_sh(where: Netlink, device: str) -> str:
 
 @op("bridge(8)", twin=_set_isolated_sh)
 def set_isolated(where: Netlink, device: str) -> None:
-    """Let a port of a bridge speak with the bridge itself, and with no other isolated port.
+    """Isolate a port of a bridge: it reaches the bridge itself, but no other isolated port.
 
-    Without it: containers on a network that forbids talk among them reach each other all the same:
-    frames between two ports of one bridge need not pass the firewall.
+    Without it: containers reach each other on a network that forbids it (icc=false): frames between
+    two ports of one bridge need not pass the firewall.
 
     Raises KernelError ENODEV, or EINVAL where the device is not a port of a bridge.
     """
@@ -262,12 +263,12 @@ def _set_mtu_sh(where: Netlink, device: str, mtu: int) -> str:
 
 @op("ip-link(8)", twin=_set_mtu_sh)
 def set_mtu(where: Netlink, device: str, mtu: int) -> None:
-    """Set how many bytes one packet of a device may have: where a tunnel follows, fewer fit.
+    """Set a device's MTU, the size limit of its packets: a tunnel on the way needs a smaller one.
 
-    Without it: packets that are too large for the way get lost where ICMP is filtered: short
+    Without it: packets that are too large for the path get lost where ICMP is filtered: short
     answers arrive, long ones hang.
 
-    Raises KernelError ENODEV, or EINVAL for a number that the device cannot have.
+    Raises KernelError ENODEV, or EINVAL for an MTU that the device does not support.
     """
     body = _link(0) + _name(device) + attribute(IFLA_MTU, _U32.pack(mtu))
     where.request(RTM_NEWLINK, 0, body, subject=f"{device} mtu {mtu}")
@@ -284,7 +285,7 @@ def delete(where: Netlink, device: str) -> bool:
     Without it: the host's end stays attached after its container has ended, and another one of
     that name cannot be created.
 
-    Returns whether it was there.
+    Returns whether it existed.
     """
     try:
         where.request(RTM_DELLINK, 0, _link(0) + _name(device), subject=device)
@@ -301,11 +302,11 @@ def _add_address_sh(where: Netlink, device: str, address: str, *, prefix: int) -
 
 @op("ip-address(8)", twin=_add_address_sh)
 def add_address(where: Netlink, device: str, address: str, *, prefix: int) -> None:
-    """Give a device its IPv4 address; the kernel adds the route to its neighbours by itself.
+    """Add an IPv4 address to a device; the kernel adds the route to its neighbours.
 
-    Without it: the device carries frames, and nobody can send an IP packet from it or to it.
+    Without it: the device carries frames, but no IP packet can be sent from it or to it.
 
-    prefix: how many leading bits all neighbours share.
+    prefix: the length of the network prefix, which all neighbours share.
     Raises KernelError: EEXIST, ENODEV.
     """
     local = packed(address)
@@ -323,10 +324,9 @@ def _add_default_route_sh(where: Netlink, device: str, gateway: str) -> str:
 
 @op("ip-route(8)", twin=_add_default_route_sh)
 def add_default_route(where: Netlink, device: str, gateway: str) -> None:
-    """Send everything that is not for a neighbour to the gateway: the bridge's own address.
+    """Send all packets that are not for a neighbour to the gateway: the bridge's own address.
 
-    Without it: the container reaches its neighbours, and for all else says "Network is
-    unreachable".
+    Without it: the container reaches its neighbours; any other address is "Network is unreachable".
 
     Raises KernelError: ENETUNREACH where the gateway is no neighbour, or the device is down.
     """
@@ -339,10 +339,10 @@ def _replace_default_route_sh(where: Netlink, device: str, gateway: str) -> str:
 
 @op("ip-route(8)", twin=_replace_default_route_sh)
 def replace_default_route(where: Netlink, device: str, gateway: str) -> None:
-    """Send everything that is not for a neighbour to another gateway than before, in one step.
+    """Send all packets that are not for a neighbour to another gateway than before, atomically.
 
-    Without it: packets go on to the network that was left; were the old route deleted first, they
-    would go nowhere for a moment.
+    Without it: packets still go to the disconnected network; if the old route were deleted first,
+    they would be dropped for a moment.
 
     Raises KernelError: ENETUNREACH where the gateway is no neighbour, or the device is down.
     """

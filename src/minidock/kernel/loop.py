@@ -1,15 +1,15 @@
-"""Loop devices: a file as a disk, so that what is written to it has no more room than the file.
+"""Loop devices: a file as a disk, which limits the space of a directory to the file's size.
 
-A file system knows only one limit, its own size. So a directory that may hold ten megabytes is a
-file of ten megabytes with a file system of its own in it. The kernel shows such a file as a block
-device (/dev/loop3), and that can be mounted.
+A file system has only one limit, its own size. So a directory limited to ten megabytes is a file of
+ten megabytes that contains a file system. The kernel shows such a file as a block device
+(/dev/loop3), which can be mounted.
 
-The device is bound by a descriptor and lets the file go when its last user has gone, which is the
-mount (LO_FLAGS_AUTOCLEAR): nothing else has to be released.
+The device is bound through a descriptor and detaches itself after its last user, the mount
+(LO_FLAGS_AUTOCLEAR): nothing else has to be released.
 
-Two devices on one file would be two file systems that know nothing of each other, and destroy it.
-So a file that a device shows already is mounted from that device: however often a device is
-mounted, the kernel keeps one file system for it.
+Two devices on one file would be two independent file systems, which would corrupt it. So a file
+that is already bound to a device is mounted from that device: however often a device is mounted,
+the kernel keeps one file system for it.
 
 Sources: loop(4); include/uapi/linux/loop.h (struct loop_config, struct loop_info64); sysfs,
 loop/backing_file.
@@ -33,7 +33,7 @@ _LOOP_CONFIGURE = 0x4C0A
 _LO_FLAGS_AUTOCLEAR = 4
 _ATTEMPTS = 500
 _POLL_SECONDS = 0.02
-_HINT = "modprobe loop     loads the driver; in a container, /dev/loop-control must be there"
+_HINT = "modprobe loop     loads the driver; in a container, /dev/loop-control must exist"
 
 
 def _mount_disk_file_sh(path: str, target: str, fstype: str, data: str) -> str:
@@ -43,14 +43,14 @@ def _mount_disk_file_sh(path: str, target: str, fstype: str, data: str) -> str:
 
 @op("mount(8)", twin=_mount_disk_file_sh)
 def mount_disk_file(path: str, target: str, fstype: str, data: str) -> None:
-    """Mount a file that holds a file system: the container's own layer then has the file's size.
+    """Mount a file that contains a file system: the container's own layer then has the file's size.
 
-    Without it: a container's writes would share the store's disk, and one that fills it would stop
+    Without it: a container writes to the store's disk without a limit, and one that fills it stops
     all others.
 
     path: the file. target: an existing directory. data: the file system's options, comma-separated.
-    Raises KernelError: ENOENT without loop devices, EBUSY where all are taken, EUCLEAN or EINVAL
-    for a file that holds no such file system.
+    Raises KernelError: ENOENT without loop devices, EBUSY if all are in use, EUCLEAN or EINVAL for
+    a file that does not contain such a file system.
     """
     device, name = _bound_device(path)
     try:
@@ -58,13 +58,13 @@ def mount_disk_file(path: str, target: str, fstype: str, data: str) -> None:
         place, kind = path_bytes(target), path_bytes(fstype)
         plain_mount(path_bytes(name), place, kind, 0, options, subject=f"{path} on {target}")
     finally:
-        os.close(device)  # from here on only the mount holds it
+        os.close(device)  # from here on only the mount keeps it
 
 
 def _bound_device(path: str) -> tuple[int, str]:
-    """A loop device that shows a file, the one there is or a free one: its descriptor and name.
+    """Open the loop device bound to a file, or bind a free one; returns its descriptor and name.
 
-    Whoever calls keeps others from doing the same with this file at the same time.
+    The caller prevents others from doing the same with this file at the same time.
     """
     file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
@@ -76,14 +76,14 @@ def _bound_device(path: str) -> tuple[int, str]:
                 if _shows(device, file) if shown else _bind(device, file, name):
                     return device, name
                 os.close(device)
-            time.sleep(_POLL_SECONDS)  # it is letting the file go, or somebody else was faster
+            time.sleep(_POLL_SECONDS)  # it is being detached, or another process was faster
     finally:
         os.close(file)
-    raise KernelError("loop(4)", path, EBUSY, hint="losetup -a     lists those in use")
+    raise KernelError("loop(4)", path, EBUSY, hint="losetup -a     lists the devices in use")
 
 
 def _device_that_shows(path: str) -> str:
-    """The loop device that is bound to a file of this path, "" for none."""
+    """Return the loop device that is bound to a file of this path; "" if none."""
     for name in os.listdir("/sys/block"):
         if name.startswith("loop"):
             try:
@@ -96,17 +96,17 @@ def _device_that_shows(path: str) -> str:
 
 
 def _shows(device: int, file: int) -> bool:
-    """Whether a device is bound to this very file; while its descriptor is open, it stays so.
+    """Whether a device is bound to exactly this file; it stays bound while its descriptor is open.
 
     struct loop_info64 begins with lo_device and lo_inode.
     """
-    told = bytearray(232)
+    info = bytearray(232)
     try:
-        fcntl.ioctl(device, _LOOP_GET_STATUS64, told)
+        fcntl.ioctl(device, _LOOP_GET_STATUS64, info)
     except OSError:
-        return False  # ENXIO: it has let it go
+        return False  # ENXIO: detached meanwhile
     status = os.fstat(file)
-    numbers = (int.from_bytes(told[at : at + 8], "little") for at in (0, 8))
+    numbers = (int.from_bytes(info[at : at + 8], "little") for at in (0, 8))
     return tuple(numbers) == (status.st_dev, status.st_ino)
 
 
@@ -119,7 +119,7 @@ def _free_device() -> str:
 
 
 def _open(name: str) -> int:
-    """A descriptor of a device; -1 for one that is just letting its file go."""
+    """Open a device; returns -1 for one that is just being detached."""
     try:
         return os.open(name, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
@@ -129,10 +129,10 @@ def _open(name: str) -> int:
 
 
 def _bind(device: int, file: int, name: str) -> bool:
-    """Bind a device to a file; returns whether it was still free.
+    """Bind a device to a file; returns False if it was no longer free.
 
     struct loop_config: fd, block_size, struct loop_info64 (232 bytes, of which lo_flags are at 52),
-    64 bytes kept for later.
+    64 reserved bytes.
     """
     config = bytearray(304)
     config[0:4] = file.to_bytes(4, "little")

@@ -1,9 +1,8 @@
-"""Mounts: what a container sees as its file system, and how the host's is taken away.
+"""Mounts: what a container sees as its file system, and how the host's is removed from its view.
 
 Every op here that takes `root` and `target` resolves the target as if root were "/" already (see
-path.py), and mounts on the file descriptor that it got, by its /proc/self/fd name, not on the name.
-
-One op makes one system call of mount(2)'s family. What to mount where is runtime/rootfs.py's.
+path.py), and mounts on the resulting file descriptor, by its /proc/self/fd name, not on the path.
+One op makes one system call of mount(2)'s family. runtime/rootfs.py decides what to mount where.
 
 Sources: mount(2), mount_setattr(2), pivot_root(2), mount_namespaces(7),
 Documentation/filesystems/sharedsubtree.rst.
@@ -72,9 +71,9 @@ PROPAGATION = {
 }
 
 
-# How mountinfo spells what would split its lines.
+# How mountinfo escapes characters that would split its fields.
 _ESCAPED = (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\"))
-# What may be covered below /proc: files in which lxcfs shows a container's limits.
+# Mounts are allowed on these files of /proc: lxcfs shows a container's limits in them.
 _COVERABLE = {
     "/proc/cpuinfo", "/proc/diskstats", "/proc/meminfo", "/proc/stat", "/proc/swaps",
     "/proc/uptime", "/proc/loadavg", "/proc/slabinfo", "/proc/net/dev",
@@ -83,12 +82,12 @@ _COVERABLE = {
 
 
 def check_mount_point(root: str, target: str, place: bytes, *, fstype: str, source: str) -> None:
-    """Refuse a mount that would take a wall away, wherever links have led.
+    """Refuse a mount point that would break the isolation, after links were resolved.
 
-    place: the resolved mount point's /proc/self/fd name. Over the container's root, all that is
-    mounted already would be out of sight. Over /proc or in it, our own writes to /proc, and the
-    masks on it, would meet files of the image's author (CVE-2019-16884, CVE-2025-52881); the same
-    where an image has a link in the place of /proc or /sys (CVE-2019-19921).
+    place: the resolved mount point's /proc/self/fd name. A mount on the container's root would hide
+    all earlier ones. With a mount on /proc or in it, our own writes to /proc, and the masks on it,
+    would reach files of the image's author (CVE-2019-16884, CVE-2025-52881); so would an image that
+    has a link instead of /proc or /sys (CVE-2019-19921).
     Raises MinidockError.
     """
     fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -100,7 +99,7 @@ def check_mount_point(root: str, target: str, place: bytes, *, fstype: str, sour
     if inside == "/":
         raise MinidockError(
             f"the mount point {target} is the container's root itself",
-            hint="choose another place; the image or a volume may have a link there",
+            hint="choose another mount point; the image or a volume may have a link there",
         )
     if fstype in ("proc", "sysfs") and inside != os.path.normpath(target):
         raise MinidockError(
@@ -111,12 +110,12 @@ def check_mount_point(root: str, target: str, place: bytes, *, fstype: str, sour
     if below or (inside == "/proc" and not is_proc):
         raise MinidockError(
             f"nothing can be mounted at {target}, because it is inside /proc",
-            hint="choose a place outside; the image or a volume may have a link there",
+            hint="choose a mount point outside; the image or a volume may have a link there",
         )
 
 
 def flag_words(flags: int) -> Iterator[str]:
-    """mount(8)'s words for mount(2)'s flags."""
+    """Translate flags of mount(2) to options of mount(8)."""
     words = {
         MS_RDONLY: "ro",
         MS_NOSUID: "nosuid",
@@ -143,7 +142,7 @@ def plain_mount(
     subject: str,
     hint: str = "",
 ) -> None:
-    """mount(2), the plain call that ops share."""
+    """Call mount(2); shared by the ops."""
     syscall("mount", source, target, fstype, flags, data, subject=subject, hint=hint)
 
 
@@ -153,14 +152,13 @@ def _set_propagation_sh(target: str, propagation: str) -> str:
 
 @op("mount_namespaces(7)", twin=_set_propagation_sh)
 def set_propagation(target: str, propagation: str) -> None:
-    """Cut the tie between this mount namespace and the host's, so that no mount leaks across.
+    """Stop mount propagation between this mount namespace and the host's.
 
-    Without it: on a host whose "/" is shared, as systemd has it, each mount of the container
-    appears outside too, an unmount inside takes the host's away, and pivot_root(2) refuses.
+    Without it: on a host whose "/" is shared, as with systemd, each mount of the container also
+    appears on the host, an unmount in it removes the host's mount, and pivot_root(2) fails.
 
     target: a mount point. propagation: a key of PROPAGATION.
-    A new mount namespace is a copy in which shared mounts stay peers of the originals: on a systemd
-    host "/" is shared, and what is mounted here would appear there.
+    In a new mount namespace, the copies of shared mounts stay peers of the originals.
     Raises KernelError: EINVAL where target is not a mount point.
     """
     plain_mount(None, path_bytes(target), None, PROPAGATION[propagation], None, subject=target)
@@ -172,10 +170,10 @@ def _propagate_in_root_sh(root: str, target: str, propagation: str) -> str:
 
 @op("mount_namespaces(7)", twin=_propagate_in_root_sh)
 def propagate_in_root(root: str, target: str, propagation: str) -> None:
-    """Say whether mounts below this one are shared with the host, as the volume's options ask.
+    """Set whether mounts below this one propagate to or from the host, by the volume's options.
 
-    Without it: what the host mounts below a volume later is never seen inside, even where the
-    volume's options ask for it.
+    Without it: mounts that the host adds below a volume later are never visible in the container,
+    even if the volume's options ask for them.
 
     Raises KernelError: EINVAL where target is not a mount point.
     """
@@ -195,10 +193,10 @@ def _mount_filesystem_sh(
 def mount_filesystem(
     source: str, root: str, target: str, fstype: str, *, flags: int, data: str
 ) -> None:
-    """Mount a fresh file system of the container's own: its /proc, /dev, /sys, /dev/shm or tmpfs.
+    """Mount a new file system for the container: its /proc, /dev, /sys, /dev/shm or a tmpfs.
 
     Without it: /proc, /sys and /dev are empty directories of the image: `ps` shows nothing, and
-    what opens /dev/null fails.
+    opening /dev/null fails.
 
     flags: MS_*. data: the file system's own options, comma-separated.
     Raises KernelError: ENODEV for an unknown file system, EINVAL for unknown data, EPERM.
@@ -221,13 +219,14 @@ def _bind_mount_sh(source: str, root: str, target: str, *, recursive: bool) -> s
 
 @op("mount(2)", twin=_bind_mount_sh)
 def bind_mount(source: str, root: str, target: str, *, recursive: bool) -> None:
-    """Show a file or directory of the host at a place inside the container's rootfs.
+    """Bind mount a file or directory of the host to a path in the container's rootfs.
 
-    Without it: there are no volumes: what the container writes ends with it, and no file of the
-    host can be shown to it.
+    Without it: volumes do not exist: the container's data ends with it, and it cannot access any
+    file of the host.
 
-    source: on the host, links followed. recursive: with what is mounted below it.
-    Raises KernelError: ENOENT for a missing source, ENOTDIR for a file on a directory or back.
+    source: on the host, links followed. recursive: including mounts below it.
+    Raises KernelError: ENOENT for a missing source, ENOTDIR for a file on a directory or the
+    reverse.
     """
     flags = MS_BIND | (MS_REC if recursive else 0)
     with Target(root, target) as name:
@@ -252,12 +251,12 @@ def _set_mount_attributes_sh(root: str, target: str, *, attributes: int, recursi
 
 @op("mount_setattr(2)", twin=_set_mount_attributes_sh)
 def set_mount_attributes(root: str, target: str, *, attributes: int, recursive: bool) -> str | None:
-    """Make a mount read-only, or forbid devices, setuid or programs on it, for this container only.
+    """Make a mount read-only, or set nodev, nosuid or noexec on it, for this container only.
 
-    Without it: `-v …:ro` is writable: the call that binds takes no such flag, and a read-only mount
-    needs this second one.
+    Without it: `-v …:ro` is writable: the call that creates a bind mount ignores such flags, so a
+    read-only one needs this second call.
 
-    attributes: MOUNT_ATTR_* to set; what is set already stays.
+    attributes: MOUNT_ATTR_* to set; those already set stay.
     Returns "absent" where there is no such path, and then makes no call.
     Raises KernelError: EINVAL where target is not a mount point.
     """
@@ -273,25 +272,25 @@ def set_mount_attributes(root: str, target: str, *, attributes: int, recursive: 
 
 
 def change_attributes(fd: int, attributes: int, *, recursive: bool, subject: str) -> None:
-    """mount_setattr(2) on a file descriptor; the plain call that ops share."""
+    """Call mount_setattr(2) on a file descriptor; shared by the ops."""
     attr = attributes.to_bytes(8, "little") + bytes(24)  # attr_set, attr_clr, propagation, userns
     flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
     syscall("mount_setattr", fd, b"", flags, attr, len(attr), subject=subject)
 
 
-def _hide_path_sh(path: str) -> str:
+def _mask_path_sh(path: str) -> str:
     p = quote(path)
     return (
         f"if [ -d {p} ]; then mount -t tmpfs -o ro tmpfs {p}; else mount --bind /dev/null {p}; fi"
     )
 
 
-@op("mount(2)", twin=_hide_path_sh)
-def hide_path(path: str) -> str | None:
-    """Cover a file of /proc or /sys that tells of the host, or lets it be changed.
+@op("mount(2)", twin=_mask_path_sh)
+def mask_path(path: str) -> str | None:
+    """Mask a file of /proc or /sys that reveals data of the host, or allows changing it.
 
-    Without it: the container reads the host's keys in /proc/keys, its timers, its firmware, and its
-    power meter, by which secrets of other processes have been measured (CVE-2020-8694).
+    Without it: the container can read the host's keys in /proc/keys, its timers, its firmware, and
+    its power meter, which has revealed secrets of other processes (CVE-2020-8694).
 
     A directory is covered by an empty read-only tmpfs, a file by /dev/null.
     Returns "absent" where there is no such path, and then makes no call.
@@ -313,12 +312,12 @@ def hide_path(path: str) -> str | None:
 
 
 def _cover_with_null(name: bytes, path: str) -> None:
-    """Bind /dev/null, provided that it is no link, which could lead anywhere (CVE-2025-31133)."""
+    """Bind mount /dev/null, if it is not a link, which could lead anywhere (CVE-2025-31133)."""
     null = open_in_root("/", "/dev/null", os.O_PATH | os.O_NOFOLLOW)
     try:
         if os.fstat(null).st_rdev != os.makedev(1, 3):
             raise MinidockError(
-                f"{path} cannot be hidden: /dev/null of the container is not the null device",
+                f"{path} cannot be masked: /dev/null of the container is not the null device",
                 hint="leave /dev to minidock, or mount a complete one there",
             )
         plain_mount(b"/proc/self/fd/%d" % null, name, None, MS_BIND, None, subject=path)
@@ -333,10 +332,10 @@ def _bind_to_itself_sh(root: str, target: str) -> str:
 
 @op("mount(2)", twin=_bind_to_itself_sh)
 def bind_to_itself(root: str, target: str) -> str | None:
-    """Turn a directory into a mount of its own, so that it can be pivoted to or made read-only.
+    """Turn a directory into a mount point, so that it can become the root or be made read-only.
 
-    Without it: pivot_root(2) says EINVAL, since a plain directory is no mount point; and
-    "read-only" would hold for the whole file system that the directory lies on.
+    Without it: pivot_root(2) fails with EINVAL, since a plain directory is not a mount point; and
+    "read-only" would apply to the whole file system of the directory.
 
     Returns "absent" where there is no such path, and then makes no call.
     """
@@ -358,17 +357,17 @@ def _pivot_root_sh(new_root: str, put_old: str) -> str:
 
 @op("pivot_root(2)", twin=_pivot_root_sh)
 def pivot_root(new_root: str, put_old: str) -> None:
-    """Make the container's rootfs the root of this mount namespace, in place of the host's.
+    """Make the container's rootfs the root of this mount namespace, instead of the host's.
 
-    Without it: the host's tree stays in reach. chroot(2) only changes where paths begin: a process
-    with CAP_SYS_CHROOT calls it once more, walks up by "..", and stands in the host's root.
+    Without it: the host's file system stays reachable. chroot(2) only changes where paths begin: a
+    process with CAP_SYS_CHROOT calls it again, follows "..", and arrives in the host's root.
 
-    After it the old root hangs at put_old, and one unmount takes the host's tree out of reach:
-    unlike chroot(2), no path and no ".." leads back. With "." for both, the old root is stacked on
-    the new one, and no directory for it is needed in the image.
-    Raises KernelError EINVAL, which stands for any of: new_root is not a mount point; put_old is
-    not at or below new_root; new_root or its parent mount is shared; the current root is not a
-    mount point (initramfs). Where new_root is on the current root's own mount, it is EBUSY.
+    Afterwards the old root is mounted at put_old, and one unmount makes the host's file system
+    unreachable: unlike with chroot(2), no path and no ".." leads back. With "." for both, the old
+    root is stacked on the new one, and the image needs no directory for it.
+    Raises KernelError EINVAL for any of: new_root is not a mount point; put_old is not at or below
+    new_root; new_root or its parent mount is shared; the current root is not a mount point
+    (initramfs). EBUSY: new_root is on the current root's own mount.
     """
     syscall(
         "pivot_root",
@@ -386,20 +385,20 @@ def _unmount_sh(target: str, flags: int) -> str:
 
 @op("umount2(2)", twin=_unmount_sh)
 def unmount(target: str, flags: int) -> str | None:
-    """Take a mount away; after pivot_root, the host's whole tree.
+    """Unmount; after pivot_root, the host's whole file system.
 
-    Without it: after pivot_root the host's root, with all that is mounted there, lies under the
-    container's own, one `cd` away; and what has ended keeps its layers busy.
+    Without it: after pivot_root the host's root, with all its mounts, is below the container's own,
+    one `cd` away; and an ended container keeps its layers busy.
 
-    flags: MNT_DETACH to let go of it now and free it when its last user has gone.
-    Returns "absent" where nothing is mounted there: unmounting twice does no harm.
+    flags: MNT_DETACH to detach it now and free it after its last user.
+    Returns "absent" if nothing is mounted there, so it is idempotent.
     """
     try:
         syscall("umount2", path_bytes(target), flags | UMOUNT_NOFOLLOW, subject=target)
     except KernelError as error:
         if error.errno in (errno.ENOENT, errno.EINVAL):  # no such path, or not a mount point
             return "absent"
-        # Without CAP_SYS_ADMIN it says EPERM before it looks whether there is a mount at all.
+        # Without CAP_SYS_ADMIN it fails with EPERM before it checks whether a mount exists.
         if error.errno == errno.EPERM and target[0] == "/" and mount_point_of(target) != target:
             return "absent"
         raise
@@ -407,9 +406,9 @@ def unmount(target: str, flags: int) -> str | None:
 
 
 def mount_table(pid: int | str) -> list[str]:
-    """The lines of a process's mountinfo, in the order of mounting; "self" is ourselves.
+    """Return the lines of a process's mountinfo, in mount order; "self" is this process.
 
-    Raises FileNotFoundError or ProcessLookupError for a process that has ended; a zombie is one.
+    Raises FileNotFoundError or ProcessLookupError for a process that has ended, also a zombie.
     Source: proc_pid_mountinfo(5).
     """
     try:
@@ -422,7 +421,7 @@ def mount_table(pid: int | str) -> list[str]:
 
 
 def unescaped(text: str) -> str:
-    """A field of mountinfo as it is: there, blanks and backslashes are in octal."""
+    """Decode a field of mountinfo, where blanks and backslashes are octal escapes."""
     if "\\" in text:
         for octal, character in _ESCAPED:
             text = text.replace(octal, character)
@@ -430,15 +429,15 @@ def unescaped(text: str) -> str:
 
 
 def mount_points() -> list[str]:
-    """Where something is mounted, in the order in which it was.
+    """List all mount points, in mount order.
 
-    Source: proc_pid_mountinfo(5): the fifth field, with blanks and backslashes in octal.
+    Source: proc_pid_mountinfo(5): the fifth field, with blanks and backslashes as octal escapes.
     """
     return [unescaped(line.split(" ", 5)[4]) for line in mount_table("self")]
 
 
 def mount_point_of(path: str) -> str:
-    """The mount point on which a path without links lies; the path itself, where it is one."""
+    """Return the mount point that contains a path without links; the path itself if it is one."""
     found = "/"
     for point in mount_points():
         if len(point) > len(found) and f"{path}/".startswith(f"{point}/"):
@@ -447,9 +446,9 @@ def mount_point_of(path: str) -> str:
 
 
 def is_mount_point(path: str) -> bool:
-    """Whether something is mounted on a path, binds of the same file system included.
+    """Whether a path is a mount point, also of a bind mount from the same file system.
 
-    os.path.ismount compares devices, and so misses those.
+    os.path.ismount compares devices, and so misses the latter.
     """
     real = os.path.realpath(path)
     return mount_point_of(real) == real
@@ -463,12 +462,12 @@ def _clone_read_only_sh(source: str, target: str) -> str:
 
 @op("open_tree(2)", twin=_clone_read_only_sh)
 def clone_read_only(source: str, target: str) -> None:
-    """Show a file at a second place where nobody can write to it, complete from its first moment.
+    """Mount a read-only clone of a file at a second path; it is never writable there.
 
-    Without it: root inside reopens /proc/self/exe for writing, and the host's Python is what it
-    wrote (CVE-2019-5736).
+    Without it: root in the container reopens /proc/self/exe for writing, and overwrites the host's
+    Python (CVE-2019-5736).
 
-    The clone is made read-only (mount_setattr) while it is attached nowhere, then moved there.
+    The clone is made read-only (mount_setattr) while it is detached, then attached.
     Raises KernelError: ENOENT, EPERM.
     """
     flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC

@@ -1,10 +1,10 @@
-"""Namespaces: private copies of what the kernel otherwise shares between all processes.
+"""Namespaces: private instances of resources that all processes otherwise share.
 
-A process enters fresh ones when it is born (clone3), gives itself more (unshare), or joins those of
-another (setns). Three of them need care:
+A process gets new ones when it is created (clone3) or later (unshare), or joins those of another
+process (setns). Three kinds need care:
 
-* a PID namespace takes only children: the process that asks stays where it is;
-* a cgroup namespace is rooted where its maker stands, so it is made after joining the cgroup;
+* a PID namespace applies only to children: the calling process stays in its own;
+* the root of a cgroup namespace is its creator's cgroup, so it is created after joining that;
 * a mount namespace starts as a copy of the host's, which runtime/rootfs.py then replaces.
 
 Sources: namespaces(7), pid_namespaces(7), cgroup_namespaces(7), clone(2), unshare(2), setns(2).
@@ -48,13 +48,13 @@ KINDS = {
     "user": (CLONE_NEWUSER, "user", "--user"),
 }
 
-# The raw call must not let go of Python's lock: the child has one thread, and takes the lock along.
+# The raw call must not release Python's GIL: the child has one thread, and inherits the held GIL.
 _holding_lock = ctypes.PyDLL(None, use_errno=True).syscall
 _holding_lock.restype = ctypes.c_long
 
 
 def flags_of(kinds: list[str]) -> int:
-    """CLONE_NEW* of OCI's namespace names, or-ed."""
+    """Combine the CLONE_NEW* flags of OCI's namespace names."""
     flags = 0
     for kind in kinds:
         flags |= KINDS[kind][0]
@@ -68,10 +68,10 @@ def _options(kinds: list[str]) -> str:
 def _clone_process_sh(
     namespaces: list[str], run_child: str, *, cgroup_fd: str | None, as_sibling: bool
 ) -> str:
-    """A shell in the new namespaces takes the child's part, and has no job control (+m).
+    """The child is a shell in the new namespaces, without job control (+m).
 
-    With that it would lead a process group, and could not become the leader of a session. unshare
-    makes mounts private unless it is told not to, clone3 does not.
+    With job control it would lead a process group, and could not become a session leader.
+    unshare(1) makes mounts private by default, clone3 does not.
     """
     propagation = "--propagation unchanged " if "mount" in namespaces else ""
     shell = f"unshare {propagation}{_options(namespaces)} sh" if namespaces else "sh"
@@ -82,7 +82,7 @@ def _clone_process_sh(
 
 
 def _name_of(run_child: object) -> str:
-    """How the journal names what a child does: by the function."""
+    """Return the name of the child's function, for the journal."""
     return str(getattr(run_child, "__name__", run_child))
 
 
@@ -98,15 +98,16 @@ def clone_process(
     cgroup_fd: int | None,
     as_sibling: bool,
 ) -> int:
-    """Bear the process that becomes the container, with its own namespaces from its first breath.
+    """Create the process that becomes the container, in its own namespaces from the start.
 
-    Without it: the command is a process of the host like all others: it sees them, signals them,
+    Without it: the command is an ordinary process of the host: it sees and can signal the others,
     and shares their mounts, network and host name.
 
-    namespaces: OCI's names. run_child: what the child does; it ends in execve or os._exit.
-    cgroup_fd: the child is born inside this cgroup v2 directory. as_sibling: the child's parent is
-    this process's parent (CLONE_PARENT), as a process needs that enters a PID namespace by setns.
-    Returns the child's pid, as seen from here.
+    namespaces: OCI's names. run_child: runs in the child; it ends in execve or os._exit.
+    cgroup_fd: the child is created in this cgroup v2 directory (CLONE_INTO_CGROUP). as_sibling: the
+    child gets this process's parent as its parent (CLONE_PARENT), as needed after joining a PID
+    namespace by setns.
+    Returns the child's pid in our PID namespace.
     Raises KernelError: EPERM without CAP_SYS_ADMIN, ENOSPC at the limit of nested namespaces.
     """
     flags = flags_of(namespaces)
@@ -137,20 +138,20 @@ def _unshare_sh(namespaces: list[str]) -> str:
 
 @op("unshare(2)", twin=_unshare_sh)
 def unshare(namespaces: list[str]) -> None:
-    """Leave a namespace that is shared with the host for a fresh one.
+    """Leave namespaces that are shared with the host for new ones.
 
-    Without it: the process goes on seeing, and changing, what is the host's. Init calls it for the
-    cgroup namespace, once it is in its cgroup: else /proc/self/cgroup tells where on the host that
-    lies.
+    Without it: the process still sees, and can change, the host's resources. Init calls it for the
+    cgroup namespace, once it is in its cgroup: otherwise /proc/self/cgroup shows that cgroup's path
+    on the host.
 
     namespaces: OCI's names.
-    Raises KernelError: EPERM without CAP_SYS_ADMIN, EINVAL from a program with threads.
+    Raises KernelError: EPERM without CAP_SYS_ADMIN, EINVAL in a multithreaded process.
     """
     syscall("unshare", flags_of(namespaces), subject=" ".join(namespaces))
 
 
 def _setns_sh(fd: str, namespaces: list[str], *, place: str) -> str:
-    """A shell goes in by a shell in the namespace, and comes back by leaving that."""
+    """A shell joins by starting a shell in the namespace, and returns by leaving that."""
     if not place:
         return "exit"
     kinds = [KINDS[kind][2].removesuffix(" --fork") for kind in namespaces]
@@ -161,23 +162,23 @@ def _setns_sh(fd: str, namespaces: list[str], *, place: str) -> str:
 
 @op("setns(2)", twin=_setns_sh, shown={"fd": of_descriptor})
 def setns(fd: int, namespaces: list[str], *, place: str) -> None:
-    """Join namespaces that exist: another container's, or those of a container for exec.
+    """Join existing namespaces: another container's, or those of a container for exec.
 
-    Without it: `exec` starts its program on the host, and `--network container:NAME` gives a
+    Without it: `exec` starts its program on the host, and `--network container:NAME` creates a
     network of its own.
 
     fd: of a /proc/PID/ns file (one kind), or a pidfd (any number of kinds at once). place: for the
-    journal: that file's path, or the pid; "" for the way back to one's own.
-    Joining a PID namespace counts for children only.
-    Raises KernelError: EPERM, ESRCH where the pidfd's process has ended.
+    journal: that file's path, or the pid; "" when returning to the process's own.
+    Joining a PID namespace applies only to children.
+    Raises KernelError: EPERM, ESRCH if the pidfd's process has ended.
     """
     syscall("setns", fd, flags_of(namespaces), subject=" ".join(namespaces))
 
 
 def inode(pid: int, kind: str) -> str:
-    """What the kernel calls a process's namespace, such as "pid:[4026532281]".
+    """Return the kernel's identifier of a process's namespace, such as "pid:[4026532281]".
 
-    Raises FileNotFoundError where the process has ended.
+    Raises FileNotFoundError if the process has ended.
     """
     return os.readlink(f"/proc/{pid}/ns/{KINDS[kind][1]}")
 
@@ -188,9 +189,9 @@ def _set_hostname_sh(name: str) -> str:
 
 @op("sethostname(2)", twin=_set_hostname_sh)
 def set_hostname(name: str) -> None:
-    """Name the container; only its own UTS namespace hears of it.
+    """Set the container's host name, in its own UTS namespace.
 
-    Without it: the container has the host's name: in its prompt, in its logs, and to its peers.
+    Without it: the container has the host's name: in its prompt, its logs, and for its peers.
 
     name: 64 bytes at most (HOST_NAME_MAX).
     """

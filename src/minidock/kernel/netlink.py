@@ -1,18 +1,18 @@
-"""rtnetlink: how a program asks the kernel for links, addresses and routes.
+"""Netlink sockets: how a program lists and changes links, addresses and routes (rtnetlink).
 
-A request is one datagram: a header, a fixed struct that depends on the kind of message, then
-attributes of the form (length, type, value), which nest. The kernel works it off inside send(2), in
-the network namespace that the *socket* was made in, and answers with an errno (0: done) or, to a
-dump, with a row of messages. `ip` packs such messages; so does this module,
-in the four shapes that a container's network needs (kernel/link.py says which).
+A request is one datagram: a header, a fixed struct that depends on the type of message, then
+attributes of the form (length, type, value), which can be nested. The kernel handles it inside
+send(2), in the network namespace that the *socket* was created in, and answers with an errno (0:
+done) or, to a dump, with a sequence of messages. `ip` encodes such messages; so does this module,
+for those that a container's network needs (see kernel/link.py).
 
     +-------------------------------------+------------------+----------------------------+
     | length  type  flags  sequence  port | struct ifinfomsg | attr  attr( attr attr )  … |
     +-------------------------------------+------------------+----------------------------+
 
-The kernel explains a refusal in words where it can (extended ACK); they become the error's hint.
+Where the kernel explains a refusal (extended ACK), its text becomes the error's hint.
 
-Not here: any decision, and generic netlink. Sources: netlink(7), rtnetlink(7),
+Not here: generic netlink. Sources: netlink(7), rtnetlink(7),
 Documentation/userspace-api/netlink/intro.rst, include/uapi/linux/{netlink,rtnetlink,if_link}.h.
 """
 
@@ -37,8 +37,8 @@ _NLM_F_ACK_TLVS = 0x200
 _NLMSGERR_ATTR_MSG = 1
 _SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK = 270, 10, 11
 _NESTED_BITS = 0xC000  # NLA_F_NESTED and NLA_F_NET_BYTEORDER share the type's field
-_DUMP_ATTEMPTS = 20  # at a list that changes all the time; the last one counts
-_BUFFER_BYTES = 1 << 17  # the kernel cuts the messages of a dump to what the reader can take
+_DUMP_ATTEMPTS = 20  # for a list that keeps changing; the last attempt counts
+_BUFFER_BYTES = 1 << 17  # the kernel limits the messages of a dump to the reader's buffer
 
 _HEADER = Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence number, port
 _ATTRIBUTE = Struct("=HH")  # nlattr: length, type
@@ -46,12 +46,12 @@ _ERRNO = Struct("=i")
 
 
 def attribute(kind: int, value: bytes) -> bytes:
-    """One attribute, padded to the four bytes at which the next one starts."""
+    """Encode an attribute, padded to the four-byte alignment of the next one."""
     return _ATTRIBUTE.pack(4 + len(value), kind) + value + b"\0" * (-len(value) % 4)
 
 
 def attributes(data: bytes, start: int = 0) -> dict[int, bytes]:
-    """The attributes that stand in `data` from `start` on, by their type; of equals, the last."""
+    """Decode the attributes in `data` from `start` on, by type; of equal types, the last one."""
     found = {}
     while start + 4 <= len(data):
         length, kind = _ATTRIBUTE.unpack_from(data, start)
@@ -63,20 +63,20 @@ def attributes(data: bytes, start: int = 0) -> dict[int, bytes]:
 
 
 class Netlink:
-    """A conversation with one network namespace: the one this process is in when it is opened.
+    """A netlink socket of one network namespace: the one this process is in when it is opened.
 
-    The socket stays with that namespace wherever its owner goes afterwards, so a socket that was
-    opened inside a container's namespace reaches it from outside.
+    The socket stays in that namespace even if its owner joins another one, so a socket that was
+    opened in a container's namespace reaches it from the host.
 
-    place: how the journal names that namespace, "" for the process's own; a shell twin enters it
-    by this path. protocol: 0 for NETLINK_ROUTE, 12 for NETLINK_NETFILTER.
+    place: the path of that namespace, for the journal and for the shell twin, which joins it by
+    this path; "" for the process's own. protocol: 0 for NETLINK_ROUTE, 12 for NETLINK_NETFILTER.
     """
 
     def __init__(self, place: str = "", *, protocol: int = 0) -> None:
         self.place = place
         self._socket = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol)
         self._socket.setsockopt(_SOL_NETLINK, _NETLINK_EXT_ACK, 1)
-        self._socket.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)  # do not send our request back
+        self._socket.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)  # do not echo our request
         self._sequence = 0
 
     def journal_text(self) -> str:
@@ -90,25 +90,25 @@ class Netlink:
         self._socket.close()
 
     def close(self) -> None:
-        """End the conversation; closing twice does nothing."""
+        """Close the socket. Idempotent."""
         self._socket.close()
 
     def request(self, kind: int, flags: int, body: bytes, *, subject: str) -> None:
-        """Ask for a change, and wait until the kernel has made it.
+        """Request a change; returns once the kernel has made it.
 
-        subject: what is changed, for the error's text.
-        Raises KernelError with the kernel's errno, and its own words for it as the hint.
+        subject: what is changed, for the error message.
+        Raises KernelError with the kernel's errno, and its own explanation as the hint.
         """
         self._send(kind, flags | NLM_F_ACK, body)
         for message in self._receive():
             self._check(message, subject)
 
     def dump(self, kind: int, body: bytes, *, subject: str) -> list[bytes]:
-        """All objects of a kind: each as its fixed struct and its attributes.
+        """List all objects of a kind, each as its fixed struct and its attributes.
 
-        A list comes in parts. Where it changed between two of them, an object that was there all
-        the time may be missing; the kernel says so (NLM_F_DUMP_INTR), and is asked again.
-        Raises KernelError where the kernel refuses to list them.
+        A list comes in parts. If it changed between two of them, an object that existed all the
+        time can be missing; the kernel reports that (NLM_F_DUMP_INTR), and the dump is repeated.
+        Raises KernelError if the kernel refuses to list them.
         """
         for _ in range(_DUMP_ATTEMPTS):
             found, is_whole = self._dump_once(kind, body, subject)
@@ -117,7 +117,7 @@ class Netlink:
         return found
 
     def _dump_once(self, kind: int, body: bytes, subject: str) -> tuple[list[bytes], bool]:
-        """All objects of a kind, and whether the list stayed the same while it was read."""
+        """List all objects of a kind, and return whether the list was consistent."""
         self._send(kind, NLM_F_DUMP, body)
         found: list[bytes] = []
         is_whole = True
@@ -130,9 +130,9 @@ class Netlink:
                 found.append(message[2])
 
     def get(self, kind: int, body: bytes, *, subject: str) -> bytes:
-        """One object: its fixed struct and its attributes.
+        """Get one object: its fixed struct and its attributes.
 
-        Raises KernelError where there is no such object (ENODEV, ENOENT).
+        Raises KernelError if it does not exist (ENODEV, ENOENT).
         """
         self._send(kind, 0, body)
         message = self._receive()[0]
@@ -146,7 +146,7 @@ class Netlink:
         self._socket.send(header + body)
 
     def _receive(self) -> list[tuple[int, int, bytes]]:
-        """The messages of the next datagram that answers us: (type, flags, behind the header)."""
+        """Receive the next datagram for us: its messages as (type, flags, payload)."""
         messages: list[tuple[int, int, bytes]] = []
         while not messages:
             data = self._socket.recv(_BUFFER_BYTES)
@@ -159,7 +159,7 @@ class Netlink:
         return messages
 
     def _check(self, message: tuple[int, int, bytes], subject: str) -> None:
-        """Raise what an error message says; errno 0 is the kernel's "done"."""
+        """Raise the error of an error message; errno 0 means success."""
         kind, flags, payload = message
         if kind != NLMSG_ERROR:
             return
@@ -167,7 +167,7 @@ class Netlink:
         if number == 0:
             return
         words = b""
-        if flags & _NLM_F_ACK_TLVS:  # behind the errno and the header of our own request
+        if flags & _NLM_F_ACK_TLVS:  # after the errno and the header of our own request
             words = attributes(payload, 4 + _HEADER.size).get(_NLMSGERR_ATTR_MSG, b"")
         said = words.rstrip(b"\0").decode()
         hint = f"the kernel says: {said}" if said else ""

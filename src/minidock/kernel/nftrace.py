@@ -1,17 +1,17 @@
-"""Packets that the kernel is asked to follow through the firewall, rule by rule.
+"""nf_tables tracing: follow packets through the firewall, rule by rule.
 
-nf_tables tells listeners what each rule did with a packet that has its trace bit set. A table of
-one's own, with a chain at each hook, sets the bit for chosen packets, and tells at each hook what
-the packet looks like by then:
+nf_tables reports what each rule did with a packet whose trace bit is set. A temporary table, with a
+chain at each hook, sets the bit for selected packets, and shows at each hook what the packet looks
+like there:
 
-    prerouting, output            first of all chains: here the bit is set
-    forward, input, postrouting   after NAT: here the packet is only looked at
+    prerouting, output            before all other chains: sets the bit
+    forward, input, postrouting   after NAT: only shows the packet
 
-The table belongs to the socket that made it (NFT_TABLE_F_OWNER): the kernel removes it when that
-is closed, however its process ends, and no one else may change it. So nothing has to be cleared up.
-The chains accept everything, and an accept is never the last word while others still follow.
+The table belongs to the socket that created it (NFT_TABLE_F_OWNER): the kernel removes it when that
+is closed, however its process ends, and no other process can change it. So no cleanup is needed.
+The chains accept everything, which never overrides the verdict of later chains.
 
-Both kinds of iptables see the bit; only the nft kind reports here. Needs Linux 5.12.
+Both kinds of iptables honour the bit; only the nft kind reports here. Needs Linux 5.12.
 
 Sources: nft(8) "meta nftrace", "flags owner"; include/uapi/linux/netfilter/nf_tables.h;
 net/netfilter/nf_tables_trace.c.
@@ -46,13 +46,14 @@ _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
 _SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1
 _NESTED = 0x8000
 _SO_RCVBUFFORCE = 33
-_BUFFER_BYTES = 4 << 20  # a trace that nobody reads in time is dropped
+_BUFFER_BYTES = 4 << 20  # events that are not read in time are dropped
 
 NFT_TABLE_F_OWNER = 2
 RULE, POLICY = 3, 1  # NFT_TRACETYPE_*; 2 is a return to the calling chain
 DROP, ACCEPT, JUMP, GOTO = 0, 1, -3, -4
-_FIRST, _LAST = -350, 350  # before connection tracking and all tables of iptables; after them
-HOOKS = {  # chain: the kernel's number of the hook, and the chain's place among the hook's others
+# Priorities: before connection tracking and all tables of iptables, and after them.
+_FIRST, _LAST = -350, 350
+HOOKS = {  # chain: the number of its hook, and its priority
     "prerouting": (0, _FIRST),
     "input": (1, _LAST),
     "forward": (2, _FIRST),
@@ -69,7 +70,7 @@ _HOST_U32 = Struct("=I")
 
 
 class Followed:
-    """Which packets are followed, from one hook on; what is None does not matter.
+    """Which packets are followed, from one hook on; None matches any value.
 
     hook: "output" or "prerouting". mark: the socket's (SO_MARK). source, destination: an IPv4
     address as its 4 bytes. source_port, destination_port: of TCP or UDP.
@@ -87,7 +88,7 @@ class Followed:
     ) -> None:
         self.hook = hook
         self.mark = mark
-        self.fields = [  # words of nft, base (1 network, 2 transport), offset, value
+        self.fields = [  # nft's name, base (1 network, 2 transport), offset, value
             (words, base, offset, value)
             for words, base, offset, value in (
                 ("ip saddr", 1, 12, source),
@@ -99,14 +100,14 @@ class Followed:
         ]
 
     def __str__(self) -> str:
-        """The rule as nft(8) takes it, behind its chain's name."""
+        """Format the rule for nft(8), without its chain's name."""
         words = [f"{name} {_said(value)}" for name, _, _, value in self.fields]
         if self.mark is not None:
             words.insert(0, f"meta mark {self.mark:#x}")
         return " ".join([*words, "meta nftrace set 1"])
 
     def expressions(self) -> bytes:
-        """The same for the kernel: load a value, compare it, and at the end set the bit."""
+        """Encode the rule for the kernel: load values, compare them, then set the bit."""
         found = []
         if self.mark is not None:
             found += [_meta(3), _equals(_HOST_U32.pack(self.mark))]
@@ -119,13 +120,13 @@ class Followed:
 
 
 class Event:
-    """One thing that happened to a followed packet.
+    """One trace event of a followed packet.
 
-    packet: the kernel's number for it, good while it is on its way. family, table, chain: where.
-    kind: RULE or POLICY. handle: the rule's. verdict: DROP, ACCEPT, JUMP, ... to: the chain that a
-    jump leads to. header: the IP header and the beginning of what is in it, b"" where the kernel
-    has said it for this chain already.
-    came_by, leaves_by: indexes of devices, 0 for none. mark: 0 for none.
+    packet: its trace id, valid while it is processed. family, table, chain: where it happened.
+    kind: RULE or POLICY. handle: the rule's. verdict: DROP, ACCEPT, JUMP, ... to: the target chain
+    of a jump. header: the IP header and the beginning of its payload, b"" if the kernel has already
+    reported it for this chain.
+    came_by, leaves_by: ifindexes of the input and output device, 0 for none. mark: 0 for none.
     """
 
     def __init__(self, message: bytes) -> None:
@@ -147,9 +148,9 @@ class Event:
 
 
 class Trace:
-    """A temporary table that sets the bit, and what the kernel tells of the packets since.
+    """A temporary table that sets the trace bit, and the events of its packets.
 
-    name: the table's. It is gone when this is closed, or its process is.
+    name: the table's. The kernel removes it when this is closed or the process ends.
     """
 
     def __init__(self, name: str) -> None:
@@ -159,7 +160,7 @@ class Trace:
             self._ear.setsockopt(SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
         except PermissionError:
             self._ear.setsockopt(SOL_SOCKET, SO_RCVBUF, _BUFFER_BYTES)
-        self._ear.bind((0, 0))  # without an address of its own it hears nothing
+        self._ear.bind((0, 0))  # needed to receive multicast messages
         self._ear.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, NFNLGRP_NFTRACE)
         self._owner = _socket()
 
@@ -175,9 +176,9 @@ class Trace:
         self._ear.close()
 
     def events(self) -> list[Event]:
-        """What has happened since the last call, in order; does not wait.
+        """Return the events since the last call, in order; does not wait.
 
-        Raises KernelError ENOBUFS where so much happened that the kernel lost some of it.
+        Raises KernelError ENOBUFS if the kernel has dropped events.
         """
         found: list[Event] = []
         while True:
@@ -195,7 +196,7 @@ class Trace:
                 start += (length + 3) & ~3
 
     def commit(self, messages: Sequence[tuple[int, int, bytes]]) -> None:
-        """Send changes that the kernel makes all at once, or not at all: (kind, family, body)."""
+        """Send changes as one transaction: (kind, family, body)."""
         batch = _message(_BATCH_BEGIN, NLM_F_REQUEST, 0, 0, b"", resource=_SUBSYSTEM)
         for number, (kind, family, body) in enumerate(messages, 1):
             flags = NLM_F_REQUEST | NLM_F_CREATE | NLM_F_ACK
@@ -217,7 +218,7 @@ class Trace:
 
 
 def _rules_of(packets: Sequence[Followed]) -> list[list[str]]:
-    """How the journal has the packets: the hook at which each is met, and the rule."""
+    """Format the packets for the journal: the hook and the rule of each."""
     return [[each.hook, str(each)] for each in packets]
 
 
@@ -233,11 +234,11 @@ def _follow_sh(trace: str, packets: list[list[str]]) -> str:
 
 @op("nft(8)", twin=_follow_sh, shown={"packets": _rules_of})
 def follow(trace: Trace, packets: Sequence[Followed]) -> None:
-    """Have the kernel tell what each rule of the firewall does with these packets.
+    """Make the kernel report what each firewall rule does with these packets.
 
-    Without it: one sees a packet go in and come out, or not, and not which rule did something.
+    Without it: one sees whether a packet passes the firewall, but not which rule decided.
 
-    Raises KernelError: EOPNOTSUPP or EINVAL from a kernel without nf_tables or its owners, EPERM.
+    Raises KernelError: EOPNOTSUPP or EINVAL from a kernel without nf_tables or table owners, EPERM.
     """
     table = _string(1, trace.name)
     messages = [(_NEWTABLE, NFPROTO_INET, table + _number(2, NFT_TABLE_F_OWNER))]
@@ -252,7 +253,7 @@ def follow(trace: Trace, packets: Sequence[Followed]) -> None:
 
 
 def handles(family: int = NFPROTO_IPV4) -> dict[tuple[str, str], list[int]]:
-    """The kernel's numbers of all rules of nf_tables: (table, chain) -> in their order."""
+    """List the handles of all nf_tables rules, in order: (table, chain) -> handles."""
     found: dict[tuple[str, str], list[int]] = {}
     with Netlink(protocol=NETLINK_NETFILTER) as kernel:
         for message in kernel.dump(_GETRULE, _NFGENMSG.pack(family, 0, 0), subject="rules"):
@@ -287,7 +288,7 @@ def _expression(name: str, data: bytes) -> bytes:
 
 
 def _meta(key: int) -> bytes:
-    """Load what is known of the packet: 3 its mark, 15 its family."""
+    """Load metadata of the packet: 3 its mark, 15 its family."""
     return _expression("meta", _number(1, 1) + _number(2, key))
 
 

@@ -1,4 +1,4 @@
-"""Nodes: the directories, files, links and devices that a container's tree needs besides its image.
+"""Nodes: directories, files, links and devices that a container needs in addition to its image.
 
 Sources: mkdir(2), mknod(2), symlink(2), chown(2), path_resolution(7).
 """
@@ -13,7 +13,7 @@ from minidock.errors import KernelError
 from minidock.kernel.op import op, quote
 from minidock.kernel.path import join, open_in_root
 
-_MOST_LINKS = 40  # as the kernel allows in one path
+_MOST_LINKS = 40  # the kernel's limit for one path
 
 
 def _make_mount_point_sh(root: str, target: str, *, like: str) -> str:
@@ -26,15 +26,15 @@ def _make_mount_point_sh(root: str, target: str, *, like: str) -> str:
 
 @op("mkdir(2)", twin=_make_mount_point_sh)
 def make_mount_point(root: str, target: str, *, like: str) -> str | None:
-    """Make the place that something will be mounted on, where the image has none.
+    """Create a mount point if the image does not have it.
 
-    Without it: mount(2) says ENOENT: a mount always covers something that is there.
+    Without it: mount(2) fails with ENOENT: a mount point must exist.
 
-    like: "" for a directory; else the path that will be bound there, whose kind it takes.
-    Each missing part is made under a file descriptor of its parent, resolved in the root; where an
-    image has a link to nowhere (as Ubuntu's /etc/resolv.conf), what it leads to is made.
-    Returns "there" where it exists already.
-    Raises KernelError: ENOTDIR where a file stands in the way, EROFS.
+    like: "" for a directory; otherwise the path that will be bind mounted there, whose type it
+    gets. Each missing part is created relative to a file descriptor of its parent, resolved in the
+    root; for a dangling link (such as Ubuntu's /etc/resolv.conf), its target is created.
+    Returns "there" if it exists already.
+    Raises KernelError: ENOTDIR if a parent is a file, EROFS.
     """
     try:
         os.close(open_in_root(root, target))
@@ -75,7 +75,7 @@ def _parts_from_last(path: str) -> list[str]:
 
 
 def _make_entry(parent: int, name: str, *, directory: bool) -> str:
-    """Make a directory or an empty file; where a link is instead, return what it leads to."""
+    """Create a directory or an empty file; if it is a link, return its target."""
     try:
         if stat.S_ISLNK(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
             return os.readlink(name, dir_fd=parent)
@@ -94,10 +94,10 @@ def _make_fifo_sh(path: str) -> str:
 
 @op("mkfifo(3)", twin=_make_fifo_sh)
 def make_fifo(path: str) -> None:
-    """Make the pipe with a name at which init will wait for its start.
+    """Create the named pipe at which init waits for `start`.
 
-    Without it: `create` and `start` could not be two commands: nothing would tell init, which holds
-    no file of the host but this, that its time has come.
+    Without it: `create` and `start` could not be two commands: this is the only file of the host
+    that init has open, and so the only way to start it.
 
     Raises KernelError: EEXIST, ENOENT, ENOSPC.
     """
@@ -113,9 +113,9 @@ def _make_link_sh(target: str, path: str) -> str:
 
 @op("symlink(2)", twin=_make_link_sh)
 def make_link(target: str, path: str) -> str | None:
-    """Put a link that programs expect in /dev, such as /dev/fd to /proc/self/fd.
+    """Create a link that programs expect in /dev, such as /dev/fd to /proc/self/fd.
 
-    Without it: whoever reads /dev/stdin or writes to /dev/stderr fails, and so does `<(…)` of bash,
+    Without it: reading /dev/stdin or writing to /dev/stderr fails, and so does `<(…)` of bash,
     which needs /dev/fd.
 
     Returns "there" where something has that name already.
@@ -135,10 +135,10 @@ def _make_device_sh(path: str, kind: str, *, major: int, minor: int, mode: int) 
 
 @op("mknod(2)", twin=_make_device_sh)
 def make_device(path: str, kind: str, *, major: int, minor: int, mode: int) -> str | None:
-    """Make a device node in the container's /dev; the device rules say whether it may be opened.
+    """Create a device node in the container's /dev; the device rules decide who may open it.
 
-    Without it: there is no /dev/null and no /dev/urandom: shells, compilers and whatever makes keys
-    fail with ENOENT.
+    Without it: /dev/null and /dev/urandom do not exist: shells, compilers and key generators fail
+    with ENOENT.
 
     kind: "c", "b", or "p" for a FIFO. mode: permission bits, not masked by the umask.
     Returns "there" where something has that name already.
@@ -160,9 +160,9 @@ def _change_owner_sh(path: str, *, uid: int, gid: int) -> str:
 
 @op("chown(2)", twin=_change_owner_sh)
 def change_owner(path: str, *, uid: int, gid: int) -> None:
-    """Give a device node to the user that the container's config names.
+    """Set the owner of a device node to the user that the container's config names.
 
-    Without it: a device given to the container is root's, and the user whom its config names gets
+    Without it: a device of the container belongs to root, and the user that its config names gets
     EACCES.
     """
     os.chown(path, uid, gid, follow_symlinks=False)

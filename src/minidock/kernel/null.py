@@ -1,7 +1,7 @@
-"""The null device of the machine: the right one, or an error.
+"""The machine's null device: verified when it is opened.
 
-A shell's redirection or a package's mistake may have put a file there, or another device. A file
-would be filled with what a monitor says, and be read as a command's input.
+A shell redirection or a broken package may have replaced it by a file or another device. A file
+would collect a monitor's output, and become a command's input.
 
 Source: null(4); open(2) O_NONBLOCK, without which a FIFO would not open.
 """
@@ -14,13 +14,13 @@ import stat
 from minidock.errors import MinidockError
 
 NULL = os.makedev(1, 3)
-_HINT = "`minidock doctor` says how to mend it"
+_HINT = "`minidock doctor` shows how to fix it"
 
 
 def open_null(access: int) -> int:
     """Open /dev/null, close-on-exec; returns the descriptor.
 
-    access: such as os.O_RDONLY. Raises MinidockError where something else is there, or nothing.
+    access: such as os.O_RDONLY. Raises MinidockError if it is missing or another file.
     """
     try:
         null = os.open("/dev/null", access | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
@@ -34,7 +34,7 @@ def open_null(access: int) -> int:
 
 
 def device_of(descriptor: int) -> int:
-    """The number of a character device; 0 for what is none."""
+    """Return the number of a character device; 0 for any other file."""
     try:
         status = os.fstat(descriptor)
     except OSError:

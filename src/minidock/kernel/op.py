@@ -1,33 +1,33 @@
-"""Ops and their journal: every act on the kernel says what it is, and is written down.
+"""Ops and their journal: every change of kernel state is a named operation and is recorded.
 
 An *op* is one function that changes kernel state, declared with its man page and with a *twin*: a
-function of the same signature that returns the same act as a shell command. Calling an op writes
-two records to the journal in force, one before the act and one after it (kernel/record.py has all
+function of the same signature that returns the equivalent shell command. Calling an op writes two
+records to the current journal, one before the act and one after it (kernel/record.py has all
 fields):
 
     {"id": "9f3c61a2b07e.2.41", "begin": 41, "actor": "monitor", "pid": 71, "t": NS,
      "op": "mount.pivot_root", "args": {...}, "isolation": ["pivot_root"],
      "phase": "runtime.rootfs.enter_rootfs", "line": 57}
     {"id": "9f3c61a2b07e.2.41", "end": 41, ..., "us": 12}
-                                               done; with "made": what the kernel made, where it
-                                               says (a pid, an inode, an index); or refused, with
-                                               "errno", "said" and "hint": the error's own words
+                                               done; with "made": what the kernel created, if known
+                                               (a pid, an inode, an index); or refused, with
+                                               "errno", "said" and "hint": the error's own text
 
-An *id* is unique for good, over processes, restarts and files, though nobody hands ids out: a
-command begins with twelve random digits and counts; the ids of a child begin with the id of the act
-that created it. So `9f3c61a2b07e.2.36.7` is the seventh act of the init that the monitor's act 36
-created, and that monitor is the second act of the command. begin and end are the last part of it.
+An *id* is unique across processes, restarts and files, without a central counter: a command starts
+with twelve random digits and counts; the ids of a child start with the id of the act that created
+it. So `9f3c61a2b07e.2.36.7` is the seventh act of the init that the monitor's act 36 created, and
+the command's act 2 created that monitor. begin and end are the last part of the id.
 
-The first record is written before the act because execve(2) and kill(2) may never return. What is
-fixed (why, twin, man page) is not repeated in each record: `describe` finds it by the op's name,
-from the docstrings, which are the narration.
+The first record is written before the act because execve(2) and kill(2) may never return. Constant
+properties (why, twin, man page) are not repeated in each record: `describe` finds them by the op's
+name, from the docstrings.
 
-Every argument has a text that means something to who reads it later: `op` refuses a function with
-an argument of another type than plain data, unless that class has `journal_text`, or the op says by
-`shown` how it is written.
+Every argument needs a text that makes sense to a later reader: `op` refuses a function with an
+argument that is not plain data, unless its class has `journal_text` or the op's `shown` converts
+it.
 
-This module knows nothing of files or sockets: a Journal writes through the function it is given.
-Where no journal is in force (tests, the bare OCI runtime), an op is just its function.
+This module knows nothing about files or sockets: a Journal writes through the function it is given.
+Without a current journal (tests, the OCI runtime on its own), an op is just its function.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ if TYPE_CHECKING:
     R = TypeVar("R")
 
 REGISTRY: dict[str, Op] = {}
-MASK = "…"  # stands for the value of an environment's entry
+MASK = "…"  # replaces the value of an environment variable
 _NO_SECRETS = ("PATH", "HOME", "HOSTNAME", "TERM")
 _journal: ContextVar[Journal | None] = ContextVar("journal", default=None)
 
 
-# What JSON can hold, as annotations spell it. bytes become their length.
+# Annotations of plain data, which JSON can represent. bytes become their length.
 _PLAIN = frozenset({
     "None", "NoReturn", "bool", "int", "str", "bytes", "list[str]", "list[int]", "str | None",
     "int | None", "int | str", "dict[str, object]",
@@ -65,15 +65,15 @@ _PLAIN = frozenset({
 
 
 class Op:
-    """What is fixed about one op.
+    """The constant properties of an op.
 
     name: module and function, such as "mount.pivot_root".
     man: its man page, such as "pivot_root(2)".
     why: the first line of its docstring.
-    twin: returns the shell command that does the same, given the same arguments as the journal has
-    them; a line that begins with # is for reading only.
-    shown: how the arguments that are not plain data are written down, by their names.
-    waits: it waits for somebody else; what it takes is no work.
+    twin: returns the equivalent shell command, given the arguments as recorded in the journal; a
+    line that begins with # is only a comment.
+    shown: functions that convert arguments that are not plain data, by their names.
+    waits: it waits for another process; its duration is not work.
     """
 
     def __init__(
@@ -107,14 +107,14 @@ class Op:
             )
 
     def written(self, arguments: dict[str, object]) -> dict[str, object]:
-        """Arguments as the journal has them: plain data, and no value of an environment."""
+        """Convert arguments for the journal: plain data, with masked environment values."""
         return {
             name: self._shown[name](value) if name in self._shown else _written(value)
             for name, value in arguments.items()
         }
 
     def record(self, arguments: dict[str, object]) -> Call:
-        """What a begin record says of this op and its arguments."""
+        """Return the fields of a begin record for this op and its arguments."""
         written = self.written(arguments)
         call: Call = {"op": self.name, "args": written, "isolation": self.isolation(written)}
         if self.waits:
@@ -123,7 +123,7 @@ class Op:
 
 
 class Numbers:
-    """The ids of one process's acts: a stem, and a count.
+    """The ids of one process's acts: a stem and a counter.
 
     stem: the id of the act that created the process; twelve random digits where none is known.
     """
@@ -145,14 +145,14 @@ class Numbers:
 
 
 class Journal:
-    """Writes an actor's records, each as one line of JSON, through `write`.
+    """Writes the records of an actor, each as one line of JSON, through `write`.
 
     actor: "engine", "monitor", "errand", "init", "stage", "exec", "copy" or "runtime".
-    numbers: those of the process, where it has written to another journal before.
-    story: what all of this belongs to, where a file has several stories ("exec 4f1c…").
-    gate: called with each record, when set (how fault tests end the world between two acts).
-    turn: called before each act, once its begin record is written; returns when it may be done, and
-    raises where it may not (how a debugger goes through them one by one).
+    numbers: those of the process, if it has written to another journal before.
+    story: what the records belong to, if a file has several stories ("exec 4f1c…").
+    gate: called with each record, if set (fault tests use it to kill processes between two acts).
+    turn: called before each act, once its begin record is written; returns when the act may
+    proceed, and raises if it must not (a debugger steps with it).
     """
 
     def __init__(
@@ -177,9 +177,9 @@ class Journal:
         actor: str,
         turn: Callable[[], None] | None = None,
     ) -> Journal:
-        """The journal of a process that our last act created: its own actor and numbers.
+        """Return the journal of a process that our last act created: its own actor and numbers.
 
-        turn: how it asks us for its turn, where we ask for ours.
+        turn: how it waits for its turn, if we wait for ours.
         """
         journal = Journal(write, actor=actor, numbers=Numbers(self.numbers.id), story=self.story)
         journal.gate = self.gate
@@ -187,22 +187,22 @@ class Journal:
         return journal
 
     def aside(self, write: Callable[[str], None], *, story: str) -> Journal:
-        """A journal of this same process for another story; nobody holds its acts back."""
+        """Return a journal of this process for another story, without `turn`."""
         journal = Journal(write, actor=self.actor, numbers=self.numbers, story=story)
         journal.gate = self.gate
         return journal
 
     def relay(self, record: str) -> None:
-        """Write down what another actor tells: init holds no file, and sends its records."""
+        """Write a record that another actor has sent: init has no file open."""
         self.write(record)
 
     def await_turn(self) -> None:
-        """Wait until the act that was written down last may be done, where somebody watches."""
+        """Wait until the last recorded act may proceed, if a debugger steps."""
         if self.turn is not None:
             self.turn()
 
     def begin(self, op: Op, arguments: dict[str, object], phase: str, line: int) -> int:
-        """Write down what is about to be done; returns the number that `end` wants."""
+        """Write a begin record; returns the number for `end`."""
         number = self.numbers.take()
         record: Begin = {
             "id": f"{self.numbers.stem}.{number}",
@@ -223,7 +223,7 @@ class Journal:
         return number
 
     def end(self, number: int, started: int, outcome: Outcome) -> None:
-        """Write down how it went: `made` (what the kernel made), or `errno`, `said` and `hint`."""
+        """Write an end record: `made` (what the kernel created), or `errno`, `said` and `hint`."""
         record: End = {
             "id": f"{self.numbers.stem}.{number}",
             "end": number,
@@ -238,12 +238,12 @@ class Journal:
 
 
 def use_journal(journal: Journal | None) -> None:
-    """Put a journal in force for this thread and what it forks; None writes nothing."""
+    """Set the current journal of this thread and its forked children; None writes nothing."""
     _journal.set(journal)
 
 
 def current_journal() -> Journal | None:
-    """The journal in force, if any."""
+    """Return the current journal, if any."""
     return _journal.get()
 
 
@@ -256,7 +256,7 @@ def op(
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Declare a function to be an op: journalled, with its man page and its shell twin.
 
-    shown, waits: as Op has them. Raises TypeError for an argument whose text would mean nothing.
+    shown, waits: see Op. Raises TypeError for an argument that has no text for the journal.
     """
 
     def declare(act: Callable[P, R]) -> Callable[P, R]:
@@ -285,7 +285,7 @@ def op(
 def perform_in_phase(
     this: Op, args: Sequence[object], kwargs: dict[str, object], *, phase: str, line: int
 ) -> Any:  # what the act returns: only who asks knows its type
-    """Perform an op on behalf of a phase: the function in whose text the act was written."""
+    """Perform an op as part of a phase: the function whose source contains the act."""
     journal = _journal.get()
     if journal is None:
         return this.act(*args, **kwargs)
@@ -304,7 +304,7 @@ def perform_in_phase(
 
 
 def describe(record: Call) -> Texts:
-    """What is fixed about the op of a begin record: why, man, twin, source.
+    """Return the constant properties of the op of a begin record: why, man, twin, source.
 
     Needs the op's module to have been imported. Secrets stay masked in the twin as in the record.
     """
@@ -319,7 +319,7 @@ def describe(record: Call) -> Texts:
 
 
 def _refusal(error: BaseException) -> Outcome:
-    """What the journal keeps of an error: its errno (0 for none), its words and its hint."""
+    """Return what the journal records of an error: its errno (0 for none), message and hint."""
     outcome: Outcome = {"errno": getattr(error, "errno", None) or 0, "said": str(error)}
     if hint := getattr(error, "hint", ""):
         outcome["hint"] = hint
@@ -327,9 +327,9 @@ def _refusal(error: BaseException) -> Outcome:
 
 
 def masked(environment: list[str]) -> list[str]:
-    """Entries of an environment without their values, which may be passwords.
+    """Mask the values of environment variables, which may be passwords.
 
-    Those that every container has, and that hold no secret, stay: a reader misses them.
+    The values of common variables that contain no secret stay.
     """
     return [_masked(entry) for entry in environment]
 
@@ -340,7 +340,7 @@ def _masked(entry: str) -> str:
 
 
 def _written(value: Any) -> object:  # Any: most classes have no journal_text
-    """The form in which a value stands in the journal; AttributeError for what has none."""
+    """Convert a value for the journal; AttributeError if it has no `journal_text`."""
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
     if isinstance(value, (list, tuple)):
@@ -353,9 +353,9 @@ def _written(value: Any) -> object:  # Any: most classes have no journal_text
 
 
 def of_descriptor(value: object) -> object:
-    """How the journal names an open file, which a number alone would not: by what it is of.
+    """Name an open file for the journal by what it refers to; its number alone would not help.
 
-    The number, where there is no /proc, or a filter forbids to look.
+    Returns the number if /proc is missing, or a seccomp filter forbids the call.
     """
     if not isinstance(value, int):
         return _written(value)
@@ -366,6 +366,6 @@ def of_descriptor(value: object) -> object:
 
 
 def quote(text: str) -> str:
-    """A word as a POSIX shell takes it."""
+    """Quote a word for a POSIX shell."""
     plain = text and all(c.isalnum() or c in "@%+=:,./-_" for c in text)
     return text if plain else "'" + text.replace("'", "'\"'\"'") + "'"

@@ -1,12 +1,12 @@
-"""overlayfs: an image's read-only layers and a container's own writes, seen as one tree.
+"""overlayfs: an image's read-only layers and a container's own writes, merged into one tree.
 
-A lookup goes through upperdir, then the lowerdirs from the top down. The first write to a file of a
-lower layer copies it up. A removed file is a *whiteout* in the upper layer (a character device 0/0)
-and a directory that hides all below it carries the attribute trusted.overlay.opaque.
+A lookup searches upperdir, then the lowerdirs from the top down. The first write to a file of a
+lower layer copies it up. A removed file is a *whiteout* in the upper layer (a character device
+0/0), and a directory that hides all below it has the attribute trusted.overlay.opaque.
 
-mount(2) takes its options in one page of 4096 bytes, which some forty layer paths fill. The newer
-calls hand the layers over one at a time ("lowerdir+", Linux 6.7), so any number up to overlayfs's
-own limit of 500 mounts, at any path length.
+mount(2) takes its options in one page of 4096 bytes, which about forty layer paths fill. The newer
+calls pass the layers one at a time ("lowerdir+", Linux 6.7), so any number up to overlayfs's own
+limit of 500 works, with paths of any length.
 
 Sources: Documentation/filesystems/overlayfs.rst, fsopen(2), fsconfig(2), fsmount(2), move_mount(2).
 """
@@ -22,7 +22,7 @@ from minidock.kernel.op import op, quote
 
 FSMOUNT_CLOEXEC = 1
 
-_HINT = "`minidock doctor` tells whether the store's file system can hold an overlay"
+_HINT = "`minidock doctor` shows whether the store's file system supports an overlay"
 
 
 def _mount_overlay_sh(lowerdirs: list[str], upperdir: str, workdir: str, target: str) -> str:
@@ -33,13 +33,13 @@ def _mount_overlay_sh(lowerdirs: list[str], upperdir: str, workdir: str, target:
 
 @op("mount(8)", twin=_mount_overlay_sh)
 def mount_overlay(lowerdirs: list[str], upperdir: str, workdir: str, target: str) -> None:
-    """Lay the container's writable layer over the image's layers, and mount the sum.
+    """Mount the container's writable layer on top of the image's layers.
 
-    Without it: each container needs a copy of its image, in time and on disk; or several write into
-    one tree.
+    Without it: each container needs its own copy of the image, which costs time and disk space; or
+    several containers write to one tree.
 
     lowerdirs: topmost first. upperdir, workdir: empty directories on one file system at first use;
-    both "" for a read-only mount. target: an existing directory.
+    both are "" for a read-only mount. target: an existing directory.
     Raises KernelError: ENOENT for a missing layer, EINVAL for a file system that cannot be an upper
     layer (another overlay, NFS), ELOOP for layers that overlap.
     """
@@ -64,21 +64,21 @@ def _open_overlay_sh(lowerdirs: list[str], upperdir: str, workdir: str) -> str:
 
 @op("fsmount(2)", twin=_open_overlay_sh)
 def open_overlay(lowerdirs: list[str], upperdir: str, workdir: str) -> int:
-    """Lay a writable layer over others, and reach the sum by a descriptor: it is mounted nowhere.
+    """Mount a writable layer on top of others, detached: only a descriptor refers to the mount.
 
     Without it: a command that is killed while it reads a container's files leaves a mount on the
     host.
 
-    Returns a descriptor of its root: O_PATH, close-on-exec. With it the mount goes; a process that
-    is killed leaves nothing. It must be fsmount(2)'s own: once that is closed the mount belongs to
-    no namespace, each mntput(9) in it takes the lock of all mounts, and openat2(2) in it answers
-    EAGAIN for ever where a link leads over "..". Errors and arguments: as `mount_overlay`.
+    Returns a descriptor of its root: O_PATH, close-on-exec. Closing it unmounts; a killed process
+    leaves nothing. It must be the descriptor of fsmount(2) itself: once that is closed the mount
+    belongs to no namespace, each mntput(9) in it takes the lock of all mounts, and openat2(2) in it
+    fails with EAGAIN for ever if a link leads over "..". Errors and arguments: as `mount_overlay`.
     """
     return _overlay(lowerdirs, upperdir, workdir, subject="overlay")
 
 
 def _overlay(lowerdirs: list[str], upperdir: str, workdir: str, *, subject: str) -> int:
-    """A descriptor of a new overlay mount (O_PATH), which is in no mount namespace yet."""
+    """Create a detached overlay mount; returns its descriptor (O_PATH)."""
     context = open_context("overlay")
     try:
         for path in lowerdirs:
@@ -98,7 +98,7 @@ def _configure(context: int, key: str, value: str) -> None:
         key,
         value,
         subject=f"overlay {key}={value}",
-        hint="minidock hands layers to overlayfs one by one, which Linux 6.7 and newer can take"
+        hint="minidock passes layers to overlayfs one by one, which needs Linux 6.7"
         if key == "lowerdir+"
         else _HINT,
     )

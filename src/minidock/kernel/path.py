@@ -1,9 +1,9 @@
-"""Paths: how they are resolved inside a root that nobody trusts, and where a process's own begin.
+"""Paths: resolution in an untrusted root, and the root and working directory of a process.
 
-An image may hold a symbolic link where a mount point or a file is expected, pointing at the host.
-So what lies in a rootfs is opened by openat2(2) with RESOLVE_IN_ROOT, as if the root were "/"
-already, and is then used by its file descriptor, never by its name. What must not have any link in
-it at all (a folder that others may change while it is read, a tree on its way out) is opened below
+An image may contain a symbolic link to the host where a mount point or a file is expected. So files
+of a rootfs are opened by openat2(2) with RESOLVE_IN_ROOT, as if the root were "/" already, and are
+then used by file descriptor, never by name. Paths that must not contain any link (in a directory
+that others may change while it is read, or in a tree that is being removed) are opened relative to
 a directory's descriptor, with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS.
 
 Sources: openat2(2), path_resolution(7), chdir(2), chroot(2).
@@ -23,11 +23,11 @@ RESOLVE_NO_MAGICLINKS = 0x02
 RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
-_ATTEMPTS = 100  # EAGAIN: something was renamed or mounted, anywhere, while ".." was resolved
+_ATTEMPTS = 100  # EAGAIN: a rename or mount happened anywhere while ".." was resolved
 
 
 def open_in_root(root: str, path: str, flags: int = os.O_PATH, mode: int = 0) -> int:
-    """Open a path as if `root` were "/": links in it cannot lead out.
+    """Open a path as if `root` were "/", so that links cannot escape.
 
     Returns a file descriptor, close-on-exec.
     Raises KernelError: ENOENT, ENOTDIR, ELOOP (a magic link such as /proc/self/fd/N).
@@ -43,11 +43,11 @@ def open_in_root(root: str, path: str, flags: int = os.O_PATH, mode: int = 0) ->
 def open_beneath(
     directory_fd: int, path: str, flags: int, mode: int = 0, *, same_mount: bool = False
 ) -> int:
-    """Open a path below an open directory, if no part of it is a link or leads out.
+    """Open a path below an open directory, if no part of it is a link or escapes.
 
-    same_mount: nothing that is mounted below the directory is entered, binds included.
+    same_mount: do not cross into mounts below the directory, bind mounts included.
     Returns a file descriptor, close-on-exec.
-    Raises KernelError: ELOOP (a link), EXDEV (an absolute path, a ".." that leads out, or another
+    Raises KernelError: ELOOP (a link), EXDEV (an absolute path, a ".." that escapes, or another
     mount), ENOENT, ENOTDIR.
     Source: openat2(2) "RESOLVE_BENEATH".
     """
@@ -69,7 +69,7 @@ def _openat2(directory_fd: int, path: str, flags: int, mode: int, resolve: int) 
 
 
 class Target:
-    """A resolved mount point: its /proc/self/fd name while the block runs."""
+    """A resolved mount point: yields its /proc/self/fd name during the block."""
 
     def __init__(self, root: str, target: str) -> None:
         self._fd = open_in_root(root, target)
@@ -82,7 +82,7 @@ class Target:
 
 
 def join(root: str, target: str) -> str:
-    """How a target inside a root is written from outside, for messages and twins."""
+    """Join a root and a target in it, for messages and twins."""
     return (root.rstrip("/") + "/" + target.lstrip("/")).rstrip("/") or "/"
 
 
@@ -92,13 +92,13 @@ def _enter_directory_sh(path: str) -> str:
 
 @op("chdir(2)", twin=_enter_directory_sh)
 def enter_directory(path: str) -> None:
-    """Go into a directory; at the end, the one in which the container's command starts.
+    """Change the working directory; finally to the one in which the container's command starts.
 
-    Without it: the command starts in whatever directory init was in, and a relative path means
+    Without it: the command starts in the directory that init was in, and a relative path means
     another file.
 
-    Raises KernelError, also where the directory lies outside this root: a working directory that is
-    an open descriptor of the host's would be a way out (CVE-2024-21626), and getcwd(2) tells.
+    Raises KernelError, also if the directory is outside this root, which getcwd(2) shows: a working
+    directory from an open descriptor of the host would be an escape (CVE-2024-21626).
     """
     try:
         os.chdir(path)
@@ -107,7 +107,7 @@ def enter_directory(path: str) -> None:
         raise KernelError("chdir(2)", path, error.errno or 0) from None
     if not here.startswith("/"):
         raise MinidockError(
-            f"the working directory {path} lies outside the container",
+            f"the working directory {path} is outside the container",
             hint="give a path inside the container to -w, or change the image's WorkingDir",
         )
 
@@ -118,13 +118,13 @@ def _chroot_sh(path: str) -> str:
 
 @op("chroot(2)", twin=_chroot_sh)
 def chroot(path: str) -> None:
-    """Start this process's paths at a directory, so that names in an archive cannot lead out of it.
+    """Change this process's root directory, so that names in an archive cannot escape from it.
 
-    Without it: a link in a hostile archive, such as etc -> /etc, would have its files written over
+    Without it: a link in a malicious archive, such as etc -> /etc, would make its files overwrite
     the host's.
 
-    Not a container's wall (a process with CAP_SYS_CHROOT gets out again, and pivot_root is what a
-    container uses); good for a short-lived helper that unpacks files.
+    It does not isolate a container (a process with CAP_SYS_CHROOT can escape; a container uses
+    pivot_root), but suffices for a short-lived process that unpacks files.
     """
     syscall("chroot", path_bytes(path), subject=path)
     os.chdir("/")
@@ -136,11 +136,11 @@ def _set_umask_sh(mask: int) -> str:
 
 @op("umask(2)", twin=_set_umask_sh)
 def set_umask(mask: int) -> None:
-    """Say which permissions new files of the command lack, whatever its caller's umask is.
+    """Set which permissions new files of the command lack, independent of the caller's umask.
 
-    Without it: files have other modes where an administrator's umask is 077 than where it is 022:
-    the same image behaves differently on two machines.
+    Without it: new files get other modes with a caller's umask of 077 than with 022: the same image
+    behaves differently on two machines.
 
-    mask: the permissions that are left out.
+    mask: the permissions that are removed.
     """
     os.umask(mask)

@@ -1,7 +1,7 @@
-"""Holding a port of the host, so that no one else gets it while a container has it published.
+"""Reserving a port of the host while a container publishes it.
 
-A DNAT rule reserves nothing: a second server could bind the same port and would then never hear
-from anyone. So each published port is also a real socket, as in Docker's userland proxy. Sources:
+A DNAT rule reserves nothing: a second server could bind the same port and would never receive a
+packet. So each published port is also a real socket, as in Docker's userland proxy. Sources:
 socket(7) SO_REUSEADDR, ip(7), ipv6(7) IPV6_V6ONLY, listen(2).
 """
 
@@ -28,13 +28,13 @@ from minidock.kernel.op import op
 
 IP_PKTINFO = 8
 _BACKLOG = 128
-_QUESTIONS = 16  # a name server's backlog
+_QUESTIONS = 16  # the DNS server's backlog
 
 
 class HeldPort:
-    """A port of the host, held by a socket.
+    """A port of the host that is bound by a socket.
 
-    host_ip, host_port, protocol ("tcp", "udp"): what is held. socket: non-blocking; a TCP one
+    host_ip, host_port, protocol ("tcp", "udp"): of the port. socket: non-blocking; a TCP socket
     listens.
     """
 
@@ -50,7 +50,7 @@ class HeldPort:
         return f"{host}:{self.host_port}/{self.protocol}"
 
     def close(self) -> None:
-        """Let the port go; closing twice does nothing."""
+        """Release the port. Idempotent."""
         self.socket.close()
 
 
@@ -66,14 +66,14 @@ def _listen_for_names_sh(address: str, protocol: str) -> str:
 
 @op("bind(2)", twin=_listen_for_names_sh)
 def listen_for_names(address: str, protocol: str) -> HeldPort:
-    """Listen inside the container's network for its questions for names of other containers.
+    """Bind the DNS server's socket in the container's network, for names of other containers.
 
-    Without it: `ping db` says "bad address": no server of the host knows names of containers, and
-    none can be reached at the address that resolv.conf names.
+    Without it: `ping db` fails with "bad address": no DNS server of the host knows names of
+    containers, and none listens at the address in resolv.conf.
 
-    address: in 127.0.0.0/8, in the network namespace that the caller has entered. protocol: "udp"
-    or "tcp". The kernel chooses the port.
-    Raises KernelError: EADDRNOTAVAIL where the loopback device is down.
+    address: in 127.0.0.0/8, in the network namespace that the caller has joined. protocol: "udp" or
+    "tcp". The kernel chooses the port.
+    Raises KernelError: EADDRNOTAVAIL if the loopback device is down.
     """
     kind = SOCK_STREAM if protocol == "tcp" else SOCK_DGRAM
     made = socket(AF_INET, kind | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)
@@ -89,14 +89,14 @@ def listen_for_names(address: str, protocol: str) -> HeldPort:
 
 @op("bind(2)", twin=_hold_sh)
 def hold(host_ip: str, host_port: int, protocol: str) -> HeldPort:
-    """Hold a port of the host, so that a second server is told "address already in use".
+    """Bind a port of the host, so that a second server gets "Address already in use".
 
-    Without it: two containers publish one port, since firewall rules reserve nothing; and a server
-    of the host that listens there is no longer reached, without a word.
+    Without it: two containers can publish one port, since firewall rules reserve nothing; and a
+    server of the host that listens there silently becomes unreachable.
 
     host_ip: IPv4 or IPv6 address of this host, or the wildcard of either. host_port: 0 lets the
     kernel choose. protocol: "tcp" or "udp".
-    Raises KernelError: EADDRINUSE, EADDRNOTAVAIL (no address of this host), EAFNOSUPPORT.
+    Raises KernelError: EADDRINUSE, EADDRNOTAVAIL (not an address of this host), EAFNOSUPPORT.
     """
     family = AF_INET6 if ":" in host_ip else AF_INET
     kind = SOCK_STREAM if protocol == "tcp" else SOCK_DGRAM
@@ -107,7 +107,7 @@ def hold(host_ip: str, host_port: int, protocol: str) -> HeldPort:
             if family == AF_INET6:
                 held.setsockopt(IPPROTO_IPV6, IPV6_V6ONLY, 1)
             if protocol == "tcp":
-                # Connections that ended a minute ago do not keep the port; a listener does.
+                # Connections closed within the last minute do not block the port; a listener does.
                 held.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
             elif family == AF_INET6:
                 held.setsockopt(IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)

@@ -1,4 +1,4 @@
-"""What a process is to the kernel: its ids, session, limits, dumpability, and the program it runs.
+"""Process attributes: ids, session, limits, dumpability, descriptors, signals, and its program.
 
 Sources: prctl(2), setsid(2), credentials(7), setrlimit(2), execve(2), pidfd_open(2), proc(5).
 """
@@ -42,20 +42,20 @@ def _set_not_dumpable_sh() -> str:
 
 @op("prctl(2)", twin=_set_not_dumpable_sh)
 def set_not_dumpable() -> None:
-    """Close /proc/PID to processes of the container, before this one comes within their reach.
+    """Protect this process's /proc/PID from processes of the container, before it joins them.
 
-    Without it: a root process in the container's PID namespace that has CAP_DAC_OVERRIDE opens our
-    /proc/PID/fd/N, and writes to files of the host.
+    Without it: a root process in the container's PID namespace with CAP_DAC_OVERRIDE can open our
+    /proc/PID/fd/N and write to files of the host.
 
-    The kernel makes a process dumpable again at execve(2), when nothing of ours is left in it.
+    execve(2) makes the process dumpable again, when nothing of ours is left in it.
     """
     syscall("prctl", PR_SET_DUMPABLE, 0, 0, 0, 0, subject="PR_SET_DUMPABLE")
 
 
 def die_with_parent(parent: int = 0) -> None:
-    """Be killed by the kernel when the parent ends; a change of user, and a fork, forget it.
+    """Let the kernel kill this process when its parent ends; fork and a change of user reset this.
 
-    parent: its pid, if known: a parent that ended before the call would not be noticed.
+    parent: its pid, if known, to notice a parent that has ended before the call.
     """
     syscall("prctl", PR_SET_PDEATHSIG, 9, 0, 0, 0, subject="PR_SET_PDEATHSIG")
     if parent and os.getppid() != parent:
@@ -68,15 +68,15 @@ def _new_session_sh() -> str:
 
 @op("setsid(2)", twin=_new_session_sh)
 def new_session() -> None:
-    """Leave the caller's session, so that its terminal and its signals are not the container's.
+    """Leave the caller's session, so that its terminal does not control the container.
 
-    Without it: Ctrl-C in the caller's terminal ends the container, and the container may push
+    Without it: Ctrl-C in the caller's terminal ends the container, and the container can inject
     characters into that terminal (TIOCSTI).
     """
     try:
         os.setsid()
     except PermissionError:
-        pass  # already the leader of a session of its own
+        pass  # already a session leader
 
 
 def _set_rlimit_sh(name: str, *, soft: int, hard: int) -> str:
@@ -86,13 +86,13 @@ def _set_rlimit_sh(name: str, *, soft: int, hard: int) -> str:
 
 @op("setrlimit(2)", twin=_set_rlimit_sh)
 def set_rlimit(name: str, *, soft: int, hard: int) -> None:
-    """Limit what each process of the container may use, such as the number of open files.
+    """Set a resource limit of the container's processes, such as the number of open files.
 
-    Without it: the container has the limits of whoever started it: too few open files for a
-    database, say.
+    Without it: the container has the limits of the user who started it, for example too few open
+    files for a database.
 
     name: a key of RLIMITS. soft, hard: -1 for no limit.
-    Raises KernelError: EPERM where hard is above ours and we lack CAP_SYS_RESOURCE, EINVAL.
+    Raises KernelError: EPERM if hard is above ours and we lack CAP_SYS_RESOURCE, EINVAL.
     """
     try:
         resource.prlimit(0, RLIMITS[name], (soft, hard))
@@ -115,13 +115,13 @@ def _write_proc_sh(path: str, value: str) -> str:
 
 @op("proc(5)", twin=_write_proc_sh)
 def write_proc(path: str, value: str) -> None:
-    """Set a value of this process or of its namespaces through /proc.
+    """Set an attribute of this process or of its namespaces through /proc.
 
-    Without it: the settings that the config names stay the kernel's own: its sysctls, and whom it
-    kills first when memory is short (oom_score_adj).
+    Without it: sysctls, and the OOM killer's preference (oom_score_adj), keep the kernel's defaults
+    instead of the config's values.
 
     path: such as /proc/self/oom_score_adj or /proc/sys/net/ipv4/ip_local_port_range.
-    Raises KernelError with the errno of the write; MinidockError where the path is not procfs's, as
+    Raises KernelError with the errno of the write; MinidockError if the path is not in procfs, as
     below a volume that is mounted over a part of /proc (CVE-2019-16884).
     """
     try:
@@ -141,10 +141,10 @@ def _set_groups_sh(gids: list[int]) -> str:
 
 @op("setgroups(2)", twin=_set_groups_sh)
 def set_groups(gids: list[int]) -> None:
-    """Replace the supplementary groups, or the host root's groups would open the container's files.
+    """Replace the supplementary groups, so that the groups of the host's root have no effect.
 
-    Without it: a command that runs as an ordinary user keeps root's groups, and reads whatever
-    their members may.
+    Without it: a command that runs as an ordinary user keeps root's groups, and can read whatever
+    they can.
 
     Raises KernelError: EPERM without CAP_SETGID.
     """
@@ -160,12 +160,12 @@ def _set_user_sh(uid: int, gid: int) -> str:
 
 @op("setresuid(2)", twin=_set_user_sh)
 def set_user(uid: int, gid: int) -> None:
-    """Become the user and group that the command runs as: real, effective and saved alike.
+    """Set the real, effective and saved user and group ids of the command.
 
-    Without it: `--user 1000` does nothing: the command runs as root, and so does whoever finds a
-    hole in it.
+    Without it: `--user 1000` has no effect: the command runs as root, and so does an attacker who
+    exploits it.
 
-    The group comes first: once root is gone, it could not be changed.
+    The group is set first: without root's uid it could not be changed.
     Raises KernelError: EPERM.
     """
     try:
@@ -181,17 +181,17 @@ def _give_stdio_sh(uid: int) -> str:
 
 @op("fchown(2)", twin=_give_stdio_sh)
 def give_stdio(uid: int) -> None:
-    """Let the command's user open /dev/stdout and /dev/stderr: the pipes are root's so far.
+    """Let the command's user open /dev/stdout and /dev/stderr, which are pipes owned by root.
 
-    Without it: `echo >/dev/stderr` of an ordinary user says "Permission denied": opening that path
-    asks for the rights of the pipe, which root has made.
+    Without it: `echo >/dev/stderr` of an ordinary user fails with "Permission denied": opening that
+    path checks the permissions of the pipe, which root has created.
     """
     for descriptor in (0, 1, 2):
         try:
             if device_of(descriptor) != NULL:
                 os.fchown(descriptor, uid, -1)
         except OSError as error:
-            if error.errno not in (9, 22, 30):  # EBADF, EINVAL, EROFS: closed, or owned by nobody
+            if error.errno not in (9, 22, 30):  # EBADF, EINVAL, EROFS: closed, or without an owner
                 raise KernelError("fchown(2)", f"fd {descriptor}", error.errno or 0) from None
 
 
@@ -201,26 +201,26 @@ def _reopen_null_sh() -> str:
 
 @op("null(4)", twin=_reopen_null_sh)
 def reopen_null() -> str | None:
-    """Where a stream is the host's /dev/null, take the container's own instead.
+    """Replace streams that are the host's /dev/null by the container's own.
 
-    Without it: by a descriptor of the host's node, root inside changes its mode, and so takes
-    /dev/null away from everybody outside.
+    Without it: through a descriptor of the host's node, root in the container can change its mode,
+    and so make /dev/null unusable for all users of the host.
 
-    Returns "absent" where no stream is the null device.
-    Raises MinidockError where the container's /dev/null is missing or is something else.
+    Returns "absent" if no stream is the null device.
+    Raises MinidockError if the container's /dev/null is missing or another file.
     """
     streams = [number for number in (0, 1, 2) if device_of(number) == NULL]
     if not streams:
         return "absent"
     try:
-        # Without waiting, since a process inside may have put a FIFO there.
+        # Non-blocking, since a process in the container may have put a FIFO there.
         own = os.open("/dev/null", os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         if device_of(own) != NULL:
             raise OSError
     except OSError:
         raise CommandNotRunnable(
             "/dev/null of the container is not the null device",
-            hint="the command's streams lead there; with -i or -t it gets others",
+            hint="the command's streams use it; with -i or -t it gets others",
         ) from None
     os.set_blocking(own, True)
     for number in streams:
@@ -230,19 +230,19 @@ def reopen_null() -> str | None:
 
 
 def _close_all_but_sh(kept: list[int]) -> str:
-    return f"# all descriptors from 3 on are closed, but {' '.join(map(str, kept))}"
+    return f"# all descriptors from 3 on are closed except {' '.join(map(str, kept))}"
 
 
 @op("close_range(2)", twin=_close_all_but_sh)
 def close_all_but(kept: list[int]) -> None:
-    """Let go of all that our parent has open: its sockets, its ports, the container's journal.
+    """Close all descriptors inherited from our parent: its sockets, its ports, the journal.
 
-    Without it: init holds its parent's sockets open: nobody hears that the monitor has died, and
-    published ports stay taken.
+    Without it: init keeps its parent's sockets open: their peers do not notice when the monitor
+    dies, and published ports stay in use.
 
-    A socket that is open here too does not tell its other end when the parent dies; and what is not
-    open cannot be reached from inside.
-    kept: descriptors that stay, beside 0, 1 and 2.
+    A socket that is also open here does not report EOF to its peer when the parent dies; and a
+    closed descriptor cannot be reached from the container.
+    kept: descriptors that stay open, in addition to 0, 1 and 2.
     """
     first = 3
     for last in sorted(set(kept)):
@@ -258,21 +258,21 @@ def _close_on_exec_sh(first: int) -> str:
 
 @op("close_range(2)", twin=_close_on_exec_sh)
 def close_on_exec(first: int) -> None:
-    """Let no descriptor of the host live on in the container: those from `first` on close.
+    """Set close-on-exec on all descriptors from `first` on, so that none of the host's survives.
 
-    Without it: the command inherits descriptors of the host; one of a directory is a way out of the
-    container's root (CVE-2024-21626).
+    Without it: the command inherits descriptors of the host; one of a directory is an escape from
+    the container's root (CVE-2024-21626).
     """
     syscall("close_range", first, 0xFFFFFFFF, CLOSE_RANGE_CLOEXEC, subject=f"from {first}")
 
 
-def _hand_on_sh(first: int, last: int) -> str:
+def _preserve_fds_sh(first: int, last: int) -> str:
     return f"# descriptors {first} to {last} stay open for the command"
 
 
-@op("fcntl(2)", twin=_hand_on_sh)
-def hand_on(first: int, last: int) -> None:
-    """Let the command have the descriptors that whoever made the container meant for it.
+@op("fcntl(2)", twin=_preserve_fds_sh)
+def preserve_fds(first: int, last: int) -> None:
+    """Keep open the descriptors that the caller passes to the command.
 
     Without it: socket activation and --preserve-fds fail: these descriptors are closed at execve(2)
     like all others.
@@ -292,19 +292,19 @@ def _restore_signals_sh() -> str:
 
 @op("signal(7)", twin=_restore_signals_sh)
 def restore_signals() -> None:
-    """Give the command the kernel's default signal handling, and no signal blocked.
+    """Reset all signals for the command to their default action, and unblock them.
 
-    Without it: who writes to a pipe does not die of SIGPIPE when its reader has gone: `yes | head
-    -1` ends with "Broken pipe".
+    Without it: a process that writes to a pipe without a reader does not die from SIGPIPE: `yes |
+    head -1` ends with "Broken pipe".
 
-    Python ignores SIGPIPE and SIGXFSZ, and what is ignored stays so across execve.
+    Python ignores SIGPIPE and SIGXFSZ, and ignored signals stay ignored across execve.
     """
     for number in signal.valid_signals():
         if number not in (9, 19) and not 32 <= number <= 33:
             try:
                 signal.signal(number, signal.SIG_DFL)
             except (OSError, ValueError):
-                continue  # a signal that libc keeps to itself
+                continue  # a signal that libc reserves
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
@@ -316,11 +316,11 @@ def _execute_sh(path: str, argv: list[str], environment: list[str]) -> str:
 
 @op("execve(2)", twin=_execute_sh)
 def execute(path: str, argv: list[str], environment: list[str]) -> NoReturn:
-    """Become the container's own program: all that was ours in this process is gone.
+    """Execute the container's program, which replaces our code in this process.
 
-    Without it: there is a container with nothing in it but our own Python.
+    Without it: the container runs nothing but our own Python.
 
-    path: found in the container's PATH already. environment: NAME=value entries.
+    path: already found in the container's PATH. environment: NAME=value entries.
     Raises KernelError: EACCES, ENOENT (also for a missing interpreter of a script), ENOEXEC, E2BIG.
     """
     try:
@@ -336,12 +336,12 @@ def _spawn_sh(path: str, argv: list[str], environment: list[str], *, control: in
 
 @op("posix_spawn(3)", twin=_spawn_sh)
 def spawn(path: str, argv: list[str], environment: list[str], *, control: int) -> int:
-    """Bear the container's monitor, in a session of its own: no terminal and no shell ends it.
+    """Start the container's monitor in its own session, so that no terminal and no shell ends it.
 
     Without it: the container is a child of the command that started it: closing the terminal ends
-    it, nobody keeps what it says, and its exit status is lost.
+    it, its output is not stored, and its exit status is lost.
 
-    control: the descriptor that it finds as its 3; 0, 1 and 2 are /dev/null.
+    control: the descriptor that becomes its 3; 0, 1 and 2 are /dev/null.
     Returns its pid.
     Raises KernelError: ENOENT, EACCES, EAGAIN at the limit of processes.
     """
@@ -363,12 +363,12 @@ def _send_signal_sh(pidfd: int, number: int, *, pid: int) -> str:
 
 @op("pidfd_send_signal(2)", twin=_send_signal_sh)
 def send_signal(pidfd: int, number: int, *, pid: int) -> str | None:
-    """Signal exactly this process: a pidfd cannot come to mean another one, as a number can.
+    """Send a signal to exactly this process: unlike a pid, a pidfd is never reused.
 
-    Without it: by kill(2), a number that another process has got meanwhile means that one: `stop`
-    would end a stranger.
+    Without it: kill(2) could hit another process that has the same pid by now: `stop` would end an
+    unrelated program.
 
-    Returns "ended" where the process has gone.
+    Returns "ended" if the process has ended.
     Raises KernelError: EINVAL for a number that is not a signal.
     """
     try:
@@ -381,9 +381,9 @@ def send_signal(pidfd: int, number: int, *, pid: int) -> str | None:
 
 
 def start_time(pid: int) -> int:
-    """When a process began, in clock ticks since boot: with its pid, a name that is never reused.
+    """Return when a process started, in clock ticks since boot; with its pid it is unique.
 
-    Returns 0 where there is no such process. Source: proc_pid_stat(5), field 22.
+    Returns 0 if the process does not exist. Source: proc_pid_stat(5), field 22.
     """
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:

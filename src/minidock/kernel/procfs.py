@@ -1,13 +1,13 @@
-"""Files of /proc that are written: opened only where they are procfs's own, and the ones they seem.
+"""Safe writes to /proc: a file is opened only if it really is the file of procfs at that path.
 
-In a container, something else may be mounted on /proc or on a part of it. What is written there
-(a confinement for the next execve, a sysctl, whom to kill first) would be lost without a word, and
-another file of procfs, bound over the one that is meant, even looks like it by its file system. So
-the file must be of the same mount as /proc; or of one that shows the same path of the same procfs,
-as /proc/sys does where it was bound onto itself to be read-only, or writable again.
+In a container, another file system may be mounted on /proc or on a part of it. A write there (an
+AppArmor profile, a sysctl, oom_score_adj) would be lost silently, and another file of procfs, bind
+mounted over the intended one, even has the expected file system type. So the file must be on the
+same mount as /proc; or on one that shows the same path of the same procfs, such as /proc/sys after
+it was bind mounted onto itself to become read-only, or writable again.
 
 Source: fstatfs(2), statx(2) STATX_MNT_ID (Linux 5.8), proc_pid_mountinfo(5); CVE-2019-16884,
-CVE-2019-19921, CVE-2025-52881 for what came of not looking.
+CVE-2019-19921, CVE-2025-52881 for attacks where this check was missing.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _HINT = "mount nothing over /proc in the container"
 
 
 def open_procfs(path: str, flags: int) -> int:
-    """Open a file of /proc, if that is what is there; returns its descriptor, close-on-exec.
+    """Open a file of /proc after these checks; returns its descriptor, close-on-exec.
 
-    path: such as /proc/self/comm. Raises OSError; MinidockError where it is a file of another file
+    path: such as /proc/self/comm. Raises OSError; MinidockError if it is a file of another file
     system, or another file of procfs.
     """
     fd = os.open(path, flags | os.O_CLOEXEC)
@@ -46,7 +46,7 @@ def open_procfs(path: str, flags: int) -> int:
 
 
 def _require_procfs(fd: int, path: str) -> None:
-    """Raise MinidockError where an open file is not procfs's."""
+    """Raise MinidockError if an open file is not in procfs."""
     found = ctypes.create_string_buffer(_STATFS_BYTES)
     syscall("fstatfs", fd, found, subject=path)
     if int.from_bytes(found.raw[:8], sys.byteorder) != _PROC_SUPER_MAGIC:
@@ -56,7 +56,7 @@ def _require_procfs(fd: int, path: str) -> None:
 
 
 def _require_its_place(fd: int, path: str) -> None:
-    """Raise MinidockError where an open file of procfs is another one than its path says."""
+    """Raise MinidockError if an open file of procfs is not the one that its path names."""
     root = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         _require_procfs(root, "/proc")
@@ -78,12 +78,12 @@ def _mount_id(fd: int) -> int:
 
 
 def _shows(mount_id: int, path: str) -> bool:
-    """Whether a mount below /proc shows at this path what procfs has at this path."""
+    """Whether a mount below /proc shows at this path the same path of procfs."""
     if path == _MOUNTS:
         return False
     try:
         fd = open_procfs(_MOUNTS, os.O_RDONLY)
-    except FileNotFoundError:  # another process's directory is mounted over ours
+    except FileNotFoundError:  # another process's /proc/PID is mounted over ours
         return False
     with open(fd, "rb", buffering=0) as file:
         lines = file.read().splitlines()

@@ -1,6 +1,6 @@
-"""What a journal's line has: the interface for all who read journals, `explain --json` among them.
+"""The records of a journal: the interface for programs that read it, such as `explain --json`.
 
-Nothing at run time imports this; a test holds the records of real containers against it.
+Nothing imports this at run time; a test validates the records of real containers against it.
 """
 
 from typing import Any, NotRequired, TypedDict, final
@@ -10,8 +10,8 @@ class Call(TypedDict):
     """An op and its arguments.
 
     op: module and function. args: as Op.written has them. isolation: tags, keys of ISOLATION in
-    kernel/isolation.py. wait: true where it waits for another process, which is no work. story:
-    what the act belongs to in a file of several stories, such as "exec 4f1c0a".
+    kernel/isolation.py. wait: true if it waits for another process, which is not work. story: what
+    the act belongs to in a file with several stories, such as "exec 4f1c0a".
     """
 
     op: str
@@ -24,9 +24,9 @@ class Call(TypedDict):
 class Planned(Call):
     """An act that `plan` foresees.
 
-    begin: the number among its process's acts. actor: "engine", "monitor", "errand" (a child
-    of the monitor), "init", "stage", "exec", "copy", "runtime". phase: the function in whose text
-    the act stands, with its module. line: there.
+    begin: the number of the act in its process. actor: "engine", "monitor", "errand" (a child of
+    the monitor), "init", "stage", "exec", "copy", "runtime". phase: the function whose source
+    contains the act, with its module. line: in its source.
     """
 
     begin: int
@@ -38,8 +38,8 @@ class Planned(Call):
 class Begin(Planned):
     """Written before an act.
 
-    id: unique for good; the act's end has the same; `begin` is the last part of it.
-    pid: as that process sees itself. t: CLOCK_MONOTONIC, in nanoseconds.
+    id: unique; the end record has the same; `begin` is the last part of it.
+    pid: in the process's own PID namespace. t: CLOCK_MONOTONIC, in nanoseconds.
     """
 
     id: str
@@ -48,7 +48,7 @@ class Begin(Planned):
 
 
 class Texts(TypedDict):
-    """What is fixed about an op. source: file and line of its function."""
+    """The constant properties of an op. source: file and line of its function."""
 
     why: str
     man: str
@@ -65,11 +65,11 @@ class Described(Begin, Texts):
 
 
 class Outcome(TypedDict, total=False):
-    """What came of an act.
+    """The outcome of an act.
 
-    made: what the kernel made: a pid, an inode, an index, or a word such as "absent" where there
-    was nothing to do. errno: of a refusal, 0 where it is not the kernel's. said, hint: the error's
-    own words.
+    made: what the kernel created: a pid, an inode, an index, or a word such as "absent" if there
+    was nothing to do. errno: of an error, 0 if it is not the kernel's. said, hint: the error's own
+    text.
     """
 
     made: object
@@ -80,9 +80,9 @@ class Outcome(TypedDict, total=False):
 
 @final
 class End(Outcome):
-    """Written when the act is over; missing where execve(2) succeeded, or the process was killed.
+    """Written after an act; missing if execve(2) succeeded or the process was killed.
 
-    us: how long it took, in microseconds.
+    us: duration in microseconds.
     """
 
     id: str

@@ -1,22 +1,21 @@
-"""Seccomp: which system calls the container may make at all, and the filter that says so.
+"""Seccomp: which system calls the container may make, and the filter that enforces it.
 
 A profile becomes a filter in three steps, of which only the last touches the kernel:
 
     Docker's form    default_seccomp.json, --security-opt seccomp=FILE: rules with conditions on
                      architecture, capabilities and kernel (archMap, includes, excludes)
       resolve_profile
-    OCI's form       config.json's linux.seccomp: the rules that hold for this container
-      compile        by seccomp_filter.py; kept by the profile's hash
+    OCI's form       config.json's linux.seccomp: the rules that apply to this container
+      compile        by seccomp_filter.py; cached by the profile's hash
     a BPF program    for seccomp(2), once, just before the command
       load
 
-No libseccomp is involved; tests hold our filters against those that runc installs.
-
-Refused: SCMP_ACT_NOTIFY (an agent outside would have to answer), and every name of an action,
-system call, architecture or comparison that is not known.
+libseccomp is not used; tests compare our filters with those that runc installs. Refused:
+SCMP_ACT_NOTIFY (it needs an agent outside the container), and every unknown name of an action,
+system call, architecture or comparison.
 
 Sources: seccomp(2); OCI runtime-spec config-linux.md "Seccomp"; Docker's docs "Seccomp security
-profiles for Docker" and its default profile, of which oci/default_seccomp.json has the facts.
+profiles for Docker" and its default profile, whose rules are in oci/default_seccomp.json.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ _FLAGS = {
     "SECCOMP_FILTER_FLAG_LOG": 2,
     "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4,
 }
-_ASSEMBLER_VERSION = 2  # to be raised whenever seccomp_filter.py makes another program
+_ASSEMBLER_VERSION = 2  # increase it whenever seccomp_filter.py changes its output
 _GO_ARCH = {"x86_64": "amd64", "aarch64": "arm64"}[MACHINE]
 _NATIVE = {"x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64"}[MACHINE]
 _DIGEST_BYTES = 32
@@ -56,7 +55,7 @@ _DIGEST_BYTES = 32
 
 
 def default_profile(capabilities: list[str]) -> Seccomp:
-    """Docker's default profile for a container that has these capabilities, in OCI's form."""
+    """Return Docker's default profile for a container with these capabilities, in OCI's form."""
     package = os.path.dirname(os.path.dirname(__file__))
     with open(f"{package}/oci/default_seccomp.json", encoding="utf-8") as file:
         resolved = resolve_profile(jsontext.loads(file.read()), capabilities)
@@ -65,10 +64,10 @@ def default_profile(capabilities: list[str]) -> Seccomp:
 
 
 def resolve_profile(profile: DockerSeccomp, capabilities: list[str]) -> Seccomp | None:
-    """A profile in Docker's form, resolved for one container into OCI's linux.seccomp.
+    """Resolve a profile in Docker's form for one container into OCI's linux.seccomp.
 
-    capabilities: the container's bounding set. Returns None for an empty profile, which asks for
-    no filter. Raises UsageError for a profile that contradicts itself or lacks something.
+    capabilities: the container's bounding set. Returns None for an empty profile, which means no
+    filter. Raises UsageError for a contradictory or incomplete profile.
     """
     if not isinstance(profile, dict):
         raise UsageError("seccomp profile: not a JSON object")
@@ -114,7 +113,7 @@ def _architectures(profile: DockerSeccomp) -> list[str]:
 
 
 def _plain_group(group: DockerSyscallRule) -> SyscallRule:
-    """A group of rules without the conditions that were resolved already."""
+    """Return a group of rules without the conditions that are already resolved."""
     for name in group:
         if name not in _GROUP_FIELDS:
             raise UsageError(f"seccomp profile: unknown field {name!r} in a syscall's rule")
@@ -135,7 +134,7 @@ def _plain_group(group: DockerSyscallRule) -> SyscallRule:
 
 
 def _holds(group: DockerSyscallRule, capabilities: list[str]) -> bool:
-    """Whether a group's "includes" all hold, and none of its "excludes" does."""
+    """Whether all of a group's "includes" match, and none of its "excludes"."""
     includes, excludes = group.get("includes") or {}, group.get("excludes") or {}
     for condition in (*includes, *excludes):
         if condition not in ("caps", "arches", "minKernel"):
@@ -158,7 +157,7 @@ def _kernel_is_at_least(wanted: str) -> bool:
     try:
         return _version(os.uname().release) >= _version(wanted)
     except ValueError:
-        raise UsageError(f"seccomp profile: minKernel {wanted!r} is no MAJOR.MINOR") from None
+        raise UsageError(f"seccomp profile: minKernel {wanted!r} is not MAJOR.MINOR") from None
 
 
 def _version(text: str) -> tuple[int, int]:
@@ -171,12 +170,12 @@ def _version(text: str) -> tuple[int, int]:
 
 
 def check(profile: Seccomp) -> None:
-    """Refuse an OCI linux.seccomp that could not be carried out, before anything is made.
+    """Refuse an OCI linux.seccomp that cannot be applied, before anything is created.
 
-    Raises UsageError that names the field, flag, or wrongly typed value.
+    Raises UsageError, which names the field, flag, or value of a wrong type.
     """
     if profile.get("listenerPath") or profile.get("listenerMetadata"):
-        raise UsageError("seccomp: listenerPath is for SCMP_ACT_NOTIFY, which is not offered")
+        raise UsageError("seccomp: listenerPath is for SCMP_ACT_NOTIFY, which is not supported")
     for flag in profile.get("flags") or []:
         if flag not in _FLAGS:
             raise UsageError(f"seccomp: unknown flag {flag!r}")
@@ -191,11 +190,11 @@ def check(profile: Seccomp) -> None:
 
 
 def compile(profile: Seccomp, cache_directory: str) -> bytes:
-    """The filter of an OCI linux.seccomp, from the cache or newly assembled.
+    """Return the filter of an OCI linux.seccomp, from the cache or newly assembled.
 
-    cache_directory: made where it is missing; an entry that was damaged is made anew.
-    Returns what `load` takes: 4 bytes of flags, then an array of struct sock_filter.
-    Raises UsageError for a profile that cannot be carried out, StoreError for the cache.
+    cache_directory: created if missing; a damaged entry is replaced.
+    Returns the argument of `load`: 4 bytes of flags, then an array of struct sock_filter.
+    Raises UsageError for a profile that cannot be applied, StoreError for the cache.
     """
     identity = jsontext.dumps([profile, MACHINE, _ASSEMBLER_VERSION]).encode()
     path = f"{cache_directory}/{_digest(identity).hex()}.bpf"
@@ -218,7 +217,7 @@ def _digest(content: bytes) -> bytes:
 
 
 def _kept(path: str) -> bytes | None:
-    """A kept program whose digest, in front of it, is still its own."""
+    """Read a cached program; None if it is missing or the digest in front of it does not match."""
     try:
         with open(path, "rb", buffering=0) as file:
             content = file.read()
@@ -231,7 +230,7 @@ def _kept(path: str) -> bytes | None:
 
 
 def _keep(path: str, program: bytes) -> None:
-    """Keep a program: written beside its name and renamed, since runs beside us read it."""
+    """Cache a program: written to a temporary file and renamed, since concurrent runs read it."""
     draft = f"{path}.{os.getpid()}"
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
@@ -242,8 +241,8 @@ def _keep(path: str, program: bytes) -> None:
         try:
             os.unlink(draft)
         except OSError:
-            pass  # it was never made; the first error is the one to tell
-        raise StoreError(f"cannot keep the seccomp filter {path}: {error.strerror}") from None
+            pass  # it was never created; the first error is reported
+        raise StoreError(f"cannot cache the seccomp filter {path}: {error.strerror}") from None
 
 
 # The op ------------------------------------------------------------------------------------------
@@ -255,14 +254,14 @@ def _load_sh(program: bytes) -> str:
 
 @op("seccomp(2)", twin=_load_sh)
 def load(program: bytes) -> None:
-    """Filter the system calls of this process and of all it will start; there is no way back.
+    """Filter the system calls of this process and its children; this cannot be undone.
 
-    Without it: the container reaches all of the kernel's system calls, more than 350, also the rare
-    ones in which many of its holes were found.
+    Without it: the container can make all of the kernel's system calls, more than 350, also rare
+    ones in which many vulnerabilities were found.
 
     program: from `compile`. Needs CAP_SYS_ADMIN, or no_new_privs set before; so a container with
-    neither gets its filter before its capabilities go, and the filter must then allow what is
-    still to be done (prctl, capset, setresuid, execve).
+    neither gets its filter before its capabilities are dropped, and the filter must then allow the
+    remaining calls (prctl, capset, setresuid, execve).
     Raises KernelError: EACCES without either, EINVAL for an invalid program.
     """
     (flags,) = unpack_from("=I", program)

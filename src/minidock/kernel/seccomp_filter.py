@@ -1,26 +1,26 @@
-"""The assembler of seccomp filters: OCI's list of rules in, a classic BPF program out.
+"""The assembler of seccomp filters, from OCI's list of rules to a classic BPF program.
 
-The kernel runs the program at every system call of the container, on this:
+The kernel runs the program at every system call of the container, with this input:
 
     struct seccomp_data { u32 nr;  u32 arch;  u64 instruction_pointer;  u64 args[6]; }
 
-and obeys the value that it returns. The program has one section per architecture, since numbers
-differ between them (a 64-bit process may make 32-bit calls at any time); a section is a binary
-search over the numbers, so that any call is decided after about ten instructions, where a list of
-"is it this one?" takes hundreds:
+and acts on its return value. The program has one section per architecture, since numbers differ
+between them (a 64-bit process may make 32-bit calls at any time); a section is a binary search over
+the numbers, so that any call is decided after about ten instructions; a linear search takes
+hundreds:
 
     load arch;  x86_64? -> its section   x86? -> its section   none of these: kill
     load nr;  nr >= 200?  nr >= 100?  ...  return ALLOW
                                            or: load args[0], compare, return ...
 
-Jumps in BPF only go forward and count instructions, so code is built backwards or as a tree:
-each piece below is a list of instructions that is right wherever it is put.
+Jumps in BPF only go forward and count instructions, so code is built backwards or as a tree: each
+function below returns a list of instructions that is position-independent.
 
-Two things are as runc has them. A number above every one that the profile names returns ENOSYS
-instead of the default action: programs try a new call and expect that answer from an old kernel.
-And rules whose conditions use one argument twice count as one rule per condition (OR, not AND).
+Two details are as in runc. A number above every one that the profile names returns ENOSYS instead
+of the default action: programs try a new call and expect that error from an old kernel. And a rule
+whose conditions use one argument twice counts as one rule per condition (OR, not AND).
 
-Only seccomp.py uses this, and only when no compiled filter is kept.
+Only seccomp.py uses this module, and only if the compiled filter is not cached.
 
 Sources: seccomp(2); Documentation/userspace-api/seccomp_filter.rst; bpf(4) of the BSDs for classic
 BPF; OCI runtime-spec config-linux.md "Seccomp"; linux/audit.h for the AUDIT_ARCH_ values.
@@ -61,7 +61,7 @@ _NR, _ARCH, _ARGS = 0, 4, 16  # offsets in struct seccomp_data
 
 _X32_BIT = 0x40000000
 _ARM_AUDIT = 0x40000028
-_ARM_PRIVATE = 0xF0000  # from here on 32-bit ARM has calls of its own, such as set_tls
+_ARM_PRIVATE = 0xF0000  # private calls of 32-bit ARM start here, such as set_tls
 _CANCELLED = 0xFFFFFFFF
 _KILL_THREAD = 0
 _MOST_INSTRUCTIONS = 4096  # BPF_MAXINSNS
@@ -108,9 +108,9 @@ _FOREIGN = (
 
 
 def assemble(profile: Seccomp) -> bytes:
-    """The filter program for an OCI linux.seccomp, as an array of struct sock_filter.
+    """Assemble the filter of an OCI linux.seccomp, as an array of struct sock_filter.
 
-    Raises UsageError that names what is unknown or too large.
+    Raises UsageError, which names what is unknown or too large.
     """
     default = _value(profile["defaultAction"], profile.get("defaultErrnoRet"))
     names = syscall_numbers()
@@ -120,10 +120,10 @@ def assemble(profile: Seccomp) -> bytes:
     code: Code = [(_LOAD, 0, 0, _ARCH)]
     for name in present:
         if name == "SCMP_ARCH_X32":
-            continue  # the same AUDIT_ARCH as x86_64, told apart by a bit of the number
+            continue  # the same AUDIT_ARCH as x86_64; a bit of the number distinguishes them
         section = _section(ARCHITECTURES[name], rules, names, default, profile)
         if name == "SCMP_ARCH_X86_64":
-            # -1 is no call: it is what a tracer puts in place of one that it cancels.
+            # -1 is not a call: a tracer sets it to cancel one.
             x32 = _choose(_IF_EQUAL, _CANCELLED, [(_RETURN, 0, 0, default)], kill)
             if "SCMP_ARCH_X32" in present:
                 x32 = _section(ARCHITECTURES["SCMP_ARCH_X32"], rules, names, default, profile)
@@ -133,14 +133,14 @@ def assemble(profile: Seccomp) -> bytes:
     code += kill
     if len(code) > _MOST_INSTRUCTIONS:
         raise UsageError(
-            f"seccomp: the filter has {len(code)} instructions; the kernel takes 4096",
-            hint="fewer conditions on arguments, or fewer architectures",
+            f"seccomp: the filter has {len(code)} instructions; the kernel's limit is 4096",
+            hint="use fewer conditions on arguments, or fewer architectures",
         )
     return b"".join(pack("=HBBI", *instruction) for instruction in code)
 
 
 def syscall_numbers() -> dict[str, list[int | None]]:
-    """Every system call's number by its name, a column per architecture; None where it has none."""
+    """Return every system call's numbers by name, a column per architecture; None if missing."""
     path = os.path.join(os.path.dirname(__file__), "syscall_numbers.json")
     with open(path, encoding="utf-8") as file:
         found: dict[str, list[int | None]] = jsontext.loads(file.read())
@@ -151,7 +151,7 @@ def syscall_numbers() -> dict[str, list[int | None]]:
 
 
 def _architectures(profile: Seccomp) -> list[str]:
-    """The profile's architectures that can run here; the machine's own is always among them."""
+    """Return the profile's architectures that can run here, always with the machine's own."""
     wanted = profile.get("architectures") or []
     for name in wanted:
         known = name in ARCHITECTURES or name.removeprefix("SCMP_ARCH_") in _FOREIGN
@@ -163,7 +163,7 @@ def _architectures(profile: Seccomp) -> list[str]:
 def _rules_by_name(
     profile: Seccomp, default: int, names: dict[str, list[int | None]]
 ) -> dict[str, list[Rule]]:
-    """Each system call's rules, in the profile's order. One without conditions decides alone."""
+    """Return each call's rules in the profile's order; one without conditions decides alone."""
     rules: dict[str, list[Rule]] = {}
     for group in profile.get("syscalls") or []:
         value = _value(group["action"], group.get("errnoRet"))
@@ -188,9 +188,9 @@ def _rules_by_name(
 
 
 def _value(action: str, number: int | None) -> int:
-    """What the filter returns to the kernel for an action; errno is EPERM unless told."""
+    """Return the filter's return value for an action; errno is EPERM by default."""
     if action == "SCMP_ACT_NOTIFY":
-        raise UsageError("seccomp: SCMP_ACT_NOTIFY needs an agent, which minidock does not offer")
+        raise UsageError("seccomp: SCMP_ACT_NOTIFY needs an agent, which minidock does not support")
     if action not in ACTIONS:
         raise UsageError(f"seccomp: unknown action {action!r}")
     if action not in ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE"):
@@ -227,7 +227,7 @@ def _section(
     default: int,
     profile: Seccomp,
 ) -> Code:
-    """The decision about one architecture's numbers."""
+    """Assemble the section of one architecture."""
     decisions: dict[int, Code] = {}
     for name, known in rules.items():
         number = names[name][arch.column]
@@ -237,10 +237,10 @@ def _section(
 
 
 def _beyond(arch: Architecture, names: dict[str, list[int | None]], profile: Seccomp) -> int | None:
-    """The first number that is newer than the profile; None where the default does not refuse.
+    """Return the first number that is newer than the profile; None if the default does not refuse.
 
-    ARM's private calls say nothing of a profile's age. (runc counts them, so that its 32-bit
-    programs are told EPERM where they try a new call.)
+    ARM's private calls say nothing about a profile's age. (runc counts them, so its 32-bit programs
+    get EPERM for a new call.)
     """
     if profile["defaultAction"] in _PERMISSIVE:
         return None
@@ -257,7 +257,7 @@ def _beyond(arch: Architecture, names: dict[str, list[int | None]], profile: Sec
 def _ranges(
     decisions: dict[int, Code], otherwise: Code, beyond: int | None
 ) -> list[tuple[int, Code]]:
-    """All numbers as (first of a range, its code), where neighbours that decide alike are one."""
+    """Split all numbers into ranges with the same decision: (first number, code)."""
     missing: Code = [(_RETURN, 0, 0, ACTIONS["SCMP_ACT_ERRNO"] | ENOSYS)]
     if beyond is not None:
         decisions = {beyond: missing, **decisions}
@@ -274,7 +274,7 @@ def _ranges(
 
 
 def _search(ranges: list[tuple[int, Code]]) -> Code:
-    """A binary search for the range of the number in the accumulator."""
+    """Assemble a binary search for the range of the number in the accumulator."""
     if len(ranges) == 1:
         return ranges[0][1]
     middle = len(ranges) // 2
@@ -283,14 +283,14 @@ def _search(ranges: list[tuple[int, Code]]) -> Code:
 
 
 def _choose(test: int, constant: int, if_true: Code, if_false: Code) -> Code:
-    """Two pieces of code and the test between them. A conditional jump reaches 255, a plain any."""
+    """Assemble a test and two branches. A conditional jump reaches 255 steps, a plain one any."""
     if len(if_true) <= 255:
         return [(test, 0, len(if_true), constant), *if_true, *if_false]
     return [(test, 1, 0, constant), (_JUMP, 0, 0, len(if_true)), *if_true, *if_false]
 
 
 def _decision(rules: list[Rule], default: int, *, wide: bool) -> Code:
-    """Try the rules of one system call one after the other; the first that matches decides."""
+    """Assemble the rules of one system call in order; the first that matches decides."""
     code: Code = []
     for conditions, value in rules:
         rule: Code = [(_RETURN, 0, 0, value)]
@@ -301,9 +301,9 @@ def _decision(rules: list[Rule], default: int, *, wide: bool) -> Code:
 
 
 def _unless(condition: Condition, skip: int, *, wide: bool) -> Code:
-    """Compare one argument; skip that many instructions behind this piece if it does not hold.
+    """Compare one argument; if the condition fails, skip this many instructions after this code.
 
-    BPF has 32-bit words, so a 64-bit argument is compared half by half, the high one first.
+    BPF has 32-bit words, so a 64-bit argument is compared in two halves, the high one first.
     """
     low_at = _ARGS + 8 * condition["index"]
     operator = condition["op"]
@@ -312,7 +312,7 @@ def _unless(condition: Condition, skip: int, *, wide: bool) -> Code:
     load_low: Code = [(_LOAD, 0, 0, low_at)]
     if operator == "MASKED_EQ":
         load_low.append((_AND, 0, 0, mask_low))
-    # The low half decides where the high halves are equal (or do not exist).
+    # The low half decides if the high halves are equal (or do not exist).
     test, holds = {
         "EQ": (_IF_EQUAL, True), "MASKED_EQ": (_IF_EQUAL, True), "NE": (_IF_EQUAL, False),
         "GT": (_IF_GREATER, True), "LE": (_IF_GREATER, False),
@@ -321,7 +321,7 @@ def _unless(condition: Condition, skip: int, *, wide: bool) -> Code:
     code = [*load_low, (test, 0, skip, low) if holds else (test, skip, 0, low)]
     if not wide:
         return code
-    fail, success = skip + len(code), len(code)  # from the last instruction before the low half
+    fail, success = skip + len(code), len(code)  # from the last one before the low half
     load_high: Code = [(_LOAD, 0, 0, low_at + 4)]
     if operator == "MASKED_EQ":
         load_high.append((_AND, 0, 0, mask_high))

@@ -1,7 +1,7 @@
-"""What the processes of a session have read, written and computed.
+"""Resource usage of a session's processes: bytes read and written, CPU time.
 
-A process's counters include those of the children that it has waited for. So the sums grow as long
-as the session's first process lives, but for a child that ends after its parent.
+A process's counters include those of the children that it has waited for. So the sums never shrink
+while the session's first process lives, except for a child that ends after its parent.
 
 Sources: proc_pid_io(5) rchar, wchar: by read(2), write(2), …, also of pipes and
 sockets, not by recv(2) and send(2); proc_pid_stat(5) session, utime, stime, cutime, cstime.
@@ -17,10 +17,10 @@ _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 class SessionUsage:
-    """What has been used up to now.
+    """The usage up to now.
 
-    bytes: read and written. cpu_seconds: taken. programs: the processes' names. is_known: whether
-    the kernel has told it of all of them.
+    bytes: read and written. cpu_seconds: user and system time. programs: the processes' names.
+    is_known: whether the counters of all processes were readable.
     """
 
     def __init__(self) -> None:
@@ -31,19 +31,19 @@ class SessionUsage:
 
 
 def session_usage(session: int) -> SessionUsage:
-    """What the processes of a session have used. session: the pid of its first process."""
+    """Sum up the usage of a session's processes. session: the pid of its first process."""
     usage = SessionUsage()
     for name in filter(is_decimal, os.listdir("/proc")):
         try:
             with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as file:
                 before, _, after = file.read().rpartition(")")
-            fields = after.split()  # from the manual's third on
+            fields = after.split()  # from the third field of the man page on
             if int(fields[3]) == session:
                 usage.cpu_seconds += sum(map(int, fields[11:15])) / _TICKS_PER_SECOND
                 usage.programs.append(before.partition("(")[2])
                 _add_bytes(usage, name)
         except (FileNotFoundError, ProcessLookupError, PermissionError):
-            continue  # it has ended, or is another user's, which procfs hides
+            continue  # ended, or hidden by procfs as another user's
     return usage
 
 

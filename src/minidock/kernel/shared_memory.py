@@ -1,6 +1,6 @@
-"""System V shared memory: named by numbers, and the oldest thing that an IPC namespace hides.
+"""System V shared memory, which an IPC namespace isolates.
 
-No container is made of it, so these are no ops: a probe of the IPC namespace wants it to be there.
+Only a probe of the IPC namespace uses it, so these functions are not ops.
 
 Source: shmget(2), shmop(2), shmctl(2), sysvipc(7).
 """
@@ -18,11 +18,11 @@ _IPC_RMID = 0
 _BYTES = 4096
 
 
-def keep_segment() -> tuple[int, int]:
-    """Make a piece of shared memory that is listed, and that goes with the process that made it.
+def create_segment() -> tuple[int, int]:
+    """Create a shared memory segment that is listed, and freed when this process ends.
 
-    It is marked to be removed as soon as it is attached: a process that is killed leaves none.
-    Returns its id and the address it is attached at; (-1, 0) where the kernel has no such memory.
+    It is marked for removal once it is attached, so a killed process leaves nothing.
+    Returns its id and its address; (-1, 0) if the kernel does not support it.
     """
     try:
         segment = syscall("shmget", _IPC_PRIVATE, _BYTES, _IPC_CREAT | 0o600)
@@ -38,7 +38,7 @@ def keep_segment() -> tuple[int, int]:
     return segment, address
 
 
-def let_go_of_segment(segment: int, address: int) -> None:
-    """Detach a piece of shared memory; with its last user it goes."""
+def release_segment(segment: int, address: int) -> None:
+    """Detach a shared memory segment; it is freed with its last user."""
     if address:
         syscall("shmdt", address, subject=str(segment))

@@ -1,7 +1,7 @@
-"""Who holds a port of this network namespace: the kernel's list of sockets, as `ss` reads it.
+"""Ports in use in this network namespace: the kernel's list of sockets, as `ss` reads it.
 
-/proc/net/tcp6 does not say whether a socket at [::] hears IPv4 as well, and so whether 0.0.0.0 is
-still free; this list does (INET_DIAG_SKV6ONLY). Nothing is asked that changes anything.
+/proc/net/tcp6 does not show whether a socket at [::] also receives IPv4, and so whether 0.0.0.0 is
+still free; this list does (INET_DIAG_SKV6ONLY). This module only reads.
 
 Sources: sock_diag(7), include/uapi/linux/inet_diag.h, ip(7), ipv6(7) IPV6_V6ONLY.
 """
@@ -18,11 +18,11 @@ _PROTOCOLS = {"tcp": 6, "udp": 17}
 _LISTEN, _ALL = 1 << 10, 0xFFFFFFFF
 _INET_DIAG_SKV6ONLY = 11
 _REQUEST = Struct("=BBBxI48x")  # inet_diag_req_v2: family, protocol, extensions, states
-_ANSWER = Struct("=4x2s2x16s16x4x8x20x")  # inet_diag_msg: the own port and address, and no more
+_ANSWER = Struct("=4x2s2x16s16x4x8x20x")  # inet_diag_msg: only the local port and address
 
 
 class BoundPort:
-    """A port that a socket has, at an address; is_both: at [::], and IPv4's as well."""
+    """A port that a socket is bound to; is_both: at [::], for IPv6 and IPv4."""
 
     def __init__(self, address: str, port: int, *, is_both: bool) -> None:
         self.address = address
@@ -39,9 +39,9 @@ class BoundPort:
 
 
 def bound_ports(protocol: str) -> list[BoundPort]:
-    """All ports that are taken: of "tcp" those at which somebody listens, of "udp" all.
+    """List the ports in use: for "tcp" those of listening sockets, for "udp" all.
 
-    Raises KernelError where this kernel does not list its sockets.
+    Raises KernelError if this kernel does not list its sockets.
     """
     states = _LISTEN if protocol == "tcp" else _ALL
     found = []

@@ -1,4 +1,4 @@
-"""A process's streams: which open files are its 0, 1 and 2.
+"""A process's standard streams: which open files are its 0, 1 and 2.
 
 Source: dup(2), stdin(3).
 """
@@ -11,7 +11,7 @@ from minidock.kernel.op import of_descriptor, op
 
 
 def _names_of(streams: list[int]) -> list[object]:
-    """How the journal names streams: by what they are of, such as pipe:[4711]."""
+    """Name streams for the journal by what they refer to, such as pipe:[4711]."""
     return [of_descriptor(each) for each in streams]
 
 
@@ -21,10 +21,10 @@ def _take_streams_sh(streams: list[str]) -> str:
 
 @op("dup2(2)", twin=_take_streams_sh, shown={"streams": _names_of})
 def take_streams(streams: list[int]) -> None:
-    """Make the monitor's pipes the standard input, output and error of what will be the command.
+    """Make the monitor's pipes the standard input, output and error of the command.
 
-    Without it: the command writes to its parent's terminal or into nothing; `logs` and `attach`
-    have nothing to show.
+    Without it: the command writes to its parent's terminal or to nothing; `logs` and `attach` have
+    no data.
 
     streams: the descriptors that become 0, 1 and 2.
     """

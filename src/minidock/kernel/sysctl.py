@@ -1,8 +1,7 @@
 """Kernel settings that are files under /proc/sys.
 
-Those of the network belong to a network namespace: a process sees and sets the ones of the
-namespace that it is in, whatever /proc is mounted. Sources: sysctl(8), proc_sys(5),
-Documentation/networking/ip-sysctl.rst.
+Network settings belong to a network namespace: a process reads and sets those of its own namespace,
+whichever /proc is mounted. Sources: sysctl(8), proc_sys(5), Documentation/networking/ip-sysctl.rst.
 """
 
 from __future__ import annotations
@@ -15,9 +14,9 @@ from minidock.kernel.procfs import open_procfs
 
 
 def read(name: str) -> str | None:
-    """A setting's value, or None where this kernel has no such setting.
+    """Read a setting's value; None if this kernel does not have it.
 
-    name: with slashes, such as "net/ipv4/ip_forward", since devices' names may have dots.
+    name: with slashes, such as "net/ipv4/ip_forward", since device names may contain dots.
     """
     try:
         descriptor = os.open(f"/proc/sys/{name}", os.O_RDONLY | os.O_CLOEXEC)
@@ -35,14 +34,14 @@ def _write_sh(name: str, value: str) -> str:
 
 @op("proc_sys(5)", twin=_write_sh)
 def write(name: str, value: str) -> None:
-    """Change a setting of the kernel, for the network namespace that this process is in.
+    """Change a kernel setting, for the network namespace of this process.
 
-    Without it: the kernel forwards nothing between the bridge and the world (ip_forward), a port
-    published on loopback stays silent (route_localnet), and a container that poses as a router
-    gives the host an address and a default route (accept_ra).
+    Without it: the kernel forwards nothing between the bridge and other networks (ip_forward), a
+    port published on loopback is unreachable (route_localnet), and a container that sends router
+    advertisements can give the host an address and a default route (accept_ra).
 
-    name: with slashes. Raises KernelError: ENOENT (no such setting), EINVAL (not such a value),
-    EROFS where /proc/sys is read-only, as in a container.
+    name: with slashes. Raises KernelError: ENOENT (no such setting), EINVAL (invalid value), EROFS
+    if /proc/sys is read-only, as in a container.
     """
     try:
         descriptor = open_procfs(f"/proc/sys/{name}", os.O_WRONLY)

@@ -1,15 +1,15 @@
-"""systemd, asked for a piece of the cgroup tree that we may divide as we like.
+"""Request a delegated part of the cgroup tree from systemd.
 
-Where systemd is PID 1 the cgroup tree is its own. It writes the limits of its units again whenever
-it likes, and takes controllers back that none of them needs. What it promises to leave alone is
-what lies *below* a unit with Delegate=yes; so containers live below such a unit.
+Where systemd is PID 1, it owns the cgroup tree. It may rewrite the limits of its units at any time,
+and disables controllers that none of them needs. It leaves alone only what is *below* a unit with
+Delegate=yes; so containers are below such a unit.
 
-    we       → systemd   StartTransientUnit(name, properties)   a unit that has no file
+    we       → systemd   StartTransientUnit(name, properties)   a unit without a file
     systemd  → we        the path of the job that starts it
-    systemd  → we        JobRemoved(path, result)               "done": its cgroup is there
+    systemd  → we        JobRemoved(path, result)               "done": its cgroup exists
 
-We speak to systemd's own socket, /run/systemd/private, as systemctl does when root calls it: the
-message bus need not run, or not yet.
+We use systemd's own socket, /run/systemd/private, as systemctl does when root calls it: the message
+bus need not run.
 
 Sources: org.freedesktop.systemd1(5); systemd.resource-control(5) "Delegate="; systemd.service(5)
 "OOMPolicy="; systemd's docs/CGROUP_DELEGATION.md; sd_booted(3).
@@ -41,25 +41,25 @@ _UNIT_LETTERS = frozenset(
 )  # systemd.unit(5), "Description"
 
 KEEPER = ["/bin/sleep", "infinity"]
-"""What runs in the unit, and does nothing: systemd takes the cgroup of a unit away with its last
-process, and containers come and go."""
+"""The main process of the unit, which does nothing: systemd removes the cgroup of a unit after its
+last process, and containers come and go."""
 
 _PROPERTIES: list[Property] = [
     ("Delegate", "b", True),
-    # The job is done once the keeper is executed: until then it has still to enter the cgroup, and
-    # could not if controllers were handed down there by us already.
+    # Type=exec: the job is done once this process is executed. Before that it has yet to join the
+    # cgroup, and could not if we had already enabled controllers there.
     ("Type", "s", "exec"),
-    # One container's want of memory is no reason to stop the others.
+    # One container that is out of memory must not stop the others.
     ("OOMPolicy", "s", "continue"),
     ("OOMScoreAdjust", "i", -900),
     ("TasksMax", "t", 2**64 - 1),
-    # At a shutdown containers get the signal by which they are asked to end, and this long for it.
+    # At shutdown, containers get SIGTERM, and this time to end.
     ("TimeoutStopUSec", "t", 10_000_000),
 ]
 
 
 def is_running() -> bool:
-    """Whether systemd is PID 1 of what we see, and we may speak to it."""
+    """Whether systemd is PID 1 in our PID namespace, and its socket is accessible."""
     return os.path.isdir(RUNNING) and os.path.exists(PRIVATE_SOCKET)
 
 
@@ -74,14 +74,14 @@ def _start_delegated_unit_sh(name: str, *, slice_name: str) -> str:
 
 @op("systemd-run(1)", twin=_start_delegated_unit_sh)
 def start_delegated_unit(name: str, *, slice_name: str) -> None:
-    """Have systemd make a unit whose cgroup is ours to divide; one that runs already will do.
+    """Start a systemd unit with a delegated cgroup, unless it is running.
 
-    Without it: systemd takes the whole tree for its own, and may move our processes or undo our
+    Without it: systemd treats the whole tree as its own, and may move our processes or undo our
     settings at its next reload.
 
     name: such as "minidock-containers.service". slice_name: the slice that it belongs to, such as
-    "minidock.slice"; systemd makes it too. Returns once the unit's cgroup is there.
-    Raises KernelError where systemd does not answer, MinidockError with its words where it refuses.
+    "minidock.slice"; systemd creates it too. Returns once the unit's cgroup exists.
+    Raises KernelError if systemd does not answer, MinidockError with its message if it refuses.
     """
     from minidock.kernel.dbus import Connection  # once a boot
 
@@ -98,7 +98,7 @@ def start_delegated_unit(name: str, *, slice_name: str) -> None:
 
 
 def _start(connection: Connection, name: str, slice_name: str) -> str:
-    """Ask for the unit; returns the path of the job that starts it."""
+    """Request the unit; returns the path of the job that starts it."""
     from minidock.kernel.dbus import Refused
 
     properties: list[Property] = [
@@ -114,14 +114,14 @@ def _start(connection: Connection, name: str, slice_name: str) -> str:
             [name, "fail", variants, []],
         )  # fmt: skip
     except Refused as refused:
-        if refused.name != _EXISTS:  # another run was faster, or it has a file
+        if refused.name != _EXISTS:  # a concurrent run was faster, or it has a file
             raise
         (job,) = connection.call(_OBJECT, f"{_MANAGER}.StartUnit", "ss", [name, "replace"])
     return str(job)
 
 
 def _await_job(connection: Connection, job: str) -> str:
-    """Wait until a job has ended; returns its result, "done" if all is well."""
+    """Wait until a job has ended; returns its result, "done" on success."""
     for _, path, _, result in connection.signals("JobRemoved"):
         if path == job:
             return str(result)
@@ -129,9 +129,9 @@ def _await_job(connection: Connection, job: str) -> str:
 
 
 def slice_path(slice_name: str) -> str:
-    """A slice's place in the cgroup tree: "a-b.slice" is "a.slice/a-b.slice" (systemd.slice(5)).
+    """Return a slice's cgroup path: "a-b.slice" is "a.slice/a-b.slice" (systemd.slice(5)).
 
-    Raises UsageError for a name that is no slice's, in the words of Docker's systemd driver.
+    Raises UsageError for a name that is not a slice's, with the text of Docker's systemd driver.
     """
     stem = slice_name.removesuffix(".slice")
     if stem == "-" and stem != slice_name:

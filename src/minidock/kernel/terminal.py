@@ -1,7 +1,7 @@
-"""Pseudo-terminals: the container has one end, from its own devpts, and its monitor the other.
+"""Pseudo-terminals: the slave is in the container's own devpts, and its monitor has the master.
 
-A terminal of the host's devpts would be a door to it; so the pair is made by the container's side,
-from the devpts instance that was mounted for it, and the master travels out over a socket.
+A terminal of the host's devpts would be an escape path; so a process in the container creates the
+pair, from the devpts instance mounted there, and passes the master to the monitor over a socket.
 
 Sources: pty(7), devpts in Documentation/filesystems/devpts.rst, ioctl_tty(2), unix(7) SCM_RIGHTS.
 """
@@ -27,13 +27,13 @@ def _open_terminal_sh() -> str:
 
 @op("pty(7)", twin=_open_terminal_sh)
 def open_terminal() -> int:
-    """Make a terminal out of the container's own /dev/pts, and hold its master's end.
+    """Create a terminal in the container's own /dev/pts; returns its master.
 
-    Without it: `-t` gives no terminal: no line editing, no Ctrl-C, no colours, and editors refuse
-    to work.
+    Without it: `-t` gives no terminal: no line editing, no Ctrl-C, no colours, and editors do not
+    work.
 
     Returns the master's descriptor. The first terminal of a devpts instance is /dev/pts/0.
-    Raises KernelError: ENOENT where no devpts is mounted at /dev/pts.
+    Raises KernelError: ENOENT if no devpts is mounted at /dev/pts.
     """
     try:
         master = os.open("/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
@@ -54,13 +54,13 @@ def _take_terminal_sh(master: int) -> str:
 
 @op("ioctl_tty(2)", twin=_take_terminal_sh)
 def take_terminal(master: int) -> None:
-    """Make the terminal this session's own, so that Ctrl-C reaches the container's processes.
+    """Make the terminal the controlling terminal of this session, so that Ctrl-C works.
 
-    Without it: the shell says "can't access tty; job control turned off", and Ctrl-C reaches
-    nobody.
+    Without it: the shell prints "can't access tty; job control turned off", and Ctrl-C has no
+    effect.
 
-    Its slave becomes stdin, stdout and stderr. It is opened from the master (TIOCGPTPEER), so that
-    no path in the container's /dev can mislead.
+    Its slave becomes stdin, stdout and stderr. It is opened through the master (TIOCGPTPEER), so
+    that no path in the container's /dev is used.
     """
     try:
         slave = fcntl.ioctl(master, TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
@@ -78,15 +78,15 @@ def _set_size_sh(fd: int, *, rows: int, columns: int) -> str:
 
 @op("ioctl_tty(2)", twin=_set_size_sh)
 def set_size(fd: int, *, rows: int, columns: int) -> None:
-    """Tell a terminal its size; the kernel sends SIGWINCH to its foreground processes.
+    """Set the size of a terminal; the kernel sends SIGWINCH to its foreground processes.
 
-    Without it: programs are told of 0 rows and 0 columns, and draw for 80 by 24.
+    Without it: programs see 0 rows and 0 columns, and assume 80 by 24.
     """
     packed = b"".join(n.to_bytes(2, "little") for n in (rows & 0xFFFF, columns & 0xFFFF, 0, 0))
     fcntl.ioctl(fd, TIOCSWINSZ, packed)
 
 
 def get_size(fd: int) -> tuple[int, int]:
-    """A terminal's rows and columns."""
+    """Return a terminal's rows and columns."""
     packed = fcntl.ioctl(fd, TIOCGWINSZ, bytes(8))
     return int.from_bytes(packed[0:2], "little"), int.from_bytes(packed[2:4], "little")

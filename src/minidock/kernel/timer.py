@@ -1,7 +1,6 @@
-"""Timers as descriptors: the kernel wakes a poll loop at a moment, among all else that it awaits.
+"""Timers as descriptors: a poll loop waits for a timer and other events at the same time.
 
-It does not sleep: who waits goes on answering others meanwhile.
-
+Unlike a sleep, the process can still answer other requests.
 Source: timerfd_create(2).
 """
 
@@ -13,7 +12,7 @@ import os
 from minidock.kernel.libc import syscall
 from minidock.kernel.op import op
 
-_CLOCK_BOOTTIME = 7  # goes on while the machine is suspended
+_CLOCK_BOOTTIME = 7  # also counts while the machine is suspended
 _TFD_CLOEXEC = os.O_CLOEXEC
 
 
@@ -23,10 +22,10 @@ def _wake_after_sh(milliseconds: int) -> str:
 
 @op("timerfd_create(2)", twin=_wake_after_sh)
 def wake_after(milliseconds: int) -> int:
-    """Have the kernel make a descriptor readable after a while: wait, and stay able to answer.
+    """Create a timer: a descriptor that becomes readable after this time.
 
-    Without it: a process would sleep, and answer nobody meanwhile: no `stop` during the pause
-    before a restart.
+    Without it: a process would sleep, and could not answer requests meanwhile: no `stop` during the
+    pause before a restart.
 
     milliseconds: at least 1. Returns the descriptor, which the caller closes.
     Raises KernelError: EMFILE, ENFILE.

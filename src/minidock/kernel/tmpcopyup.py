@@ -1,8 +1,8 @@
-"""Copying a directory's content onto the tmpfs that is mounted over it ("tmpcopyup").
+"""Copy a directory's content to the tmpfs that is mounted on it ("tmpcopyup").
 
-The directory is opened before it is covered, and read through that descriptor afterwards. The files
-are the image's, so no link is followed and nothing is opened that could make us wait; owners,
-modes, times, extended attributes and devices come along, hard links become files of their own.
+The directory is opened before the mount, and read through that descriptor afterwards. The files
+come from an untrusted image, so no link is followed and nothing is opened that could block. Owners,
+modes, times, extended attributes and devices are copied; hard links become separate files.
 
 Sources: OCI runtime-spec config "tmpcopyup"; openat(2), inode(7), xattr(7).
 """
@@ -23,9 +23,9 @@ _CHUNK_BYTES = 1 << 30
 
 
 def mode_option(root: str, target: str, data: str) -> str:
-    """A tmpfs's options with the mode of the directory that it will cover, as runc has it.
+    """Add the mode of the directory that a tmpfs will cover to its options, like runc.
 
-    data: options without a mode. A directory that is not there yet leaves tmpfs's own: 1777.
+    data: options without a mode. If the directory does not exist, tmpfs's default stays: 1777.
     """
     try:
         descriptor = open_in_root(root, target)
@@ -37,7 +37,7 @@ def mode_option(root: str, target: str, data: str) -> str:
 
 
 def open_covered(root: str, target: str) -> int:
-    """Open a directory that is about to be covered; returns its descriptor."""
+    """Open a directory before a tmpfs is mounted on it; returns its descriptor."""
     return open_in_root(root, target, os.O_RDONLY | os.O_DIRECTORY)
 
 
@@ -47,12 +47,12 @@ def _copy_up_sh(beneath: int, root: str, target: str) -> str:
 
 @op("cp(1)", twin=_copy_up_sh)
 def copy_up(beneath: int, root: str, target: str) -> None:
-    """Fill the tmpfs with what it covers, so that the image's files can be changed and forgotten.
+    """Copy the covered files to the tmpfs, so that changes to them are temporary.
 
-    Without it: the tmpfs is empty, and hides the image's files for as long as it is mounted.
+    Without it: the tmpfs is empty, and hides the image's files while it is mounted.
 
     beneath: from `open_covered`; it is closed.
-    Raises KernelError: ENOSPC where the content is larger than the tmpfs.
+    Raises KernelError: ENOSPC if the content is larger than the tmpfs.
     """
     try:
         above = open_in_root(root, target, os.O_RDONLY | os.O_DIRECTORY)
@@ -108,7 +108,7 @@ def _copy_file(name: str, source: int, target: int, status: os.stat_result) -> N
 
 
 def _copy_attributes(below: int, above: int, status: os.stat_result) -> None:
-    """Owner first: a change of owner takes setuid bits and file capabilities away."""
+    """Copy attributes. Owner first: a change of owner clears setuid bits and capabilities."""
     os.fchown(above, status.st_uid, status.st_gid)
     os.fchmod(above, stat.S_IMODE(status.st_mode))
     for name in os.listxattr(below):

@@ -74,7 +74,7 @@ def create_init(
         context = InitContext(
             rootfs=oci_state["rootfs"],
             rootfs_mount=mount_point_of(oci_state["rootfs"]),
-            join_cgroup=_JoinCgroup(group, born_inside=cgroup_fd is not None),
+            join_cgroup=_JoinCgroup(group, cloned_inside=cgroup_fd is not None),
             hierarchies=visible_hierarchies(group),
             joined=joined,
             filter_program=compile_filter(config, options.filter_cache),
@@ -144,10 +144,10 @@ def clone_init(
 class _JoinCgroup:
     """A step that moves its caller into the cgroup; printed as join_cgroup."""
 
-    def __init__(self, group: Cgroup, *, born_inside: bool) -> None:
+    def __init__(self, group: Cgroup, *, cloned_inside: bool) -> None:
         self._group = group
-        self._born_inside = born_inside
+        self._cloned_inside = cloned_inside
         self.__name__ = "join_cgroup"
 
     def __call__(self) -> None:
-        self._group.join(born_inside=self._born_inside)
+        self._group.join(cloned_inside=self._cloned_inside)

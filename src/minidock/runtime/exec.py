@@ -310,7 +310,7 @@ def _create_stage(
             def enter() -> None:
                 process.set_not_dumpable()
                 process.close_all_but(keep_fds)
-                group.join(born_inside=cgroup_fd is not None)
+                group.join(cloned_inside=cgroup_fd is not None)
                 if kinds:
                     namespace.setns(pidfd, kinds, place=str(known.pid))
                 if directories:

@@ -145,7 +145,7 @@ def final_steps(
     """
     steps = []
     if preserved_fds:
-        steps.append(Step(process.hand_on, 3, 2 + preserved_fds))
+        steps.append(Step(process.preserve_fds, 3, 2 + preserved_fds))
     if filter_program is not None and spec.get("noNewPrivileges"):
         steps.append(_filter_step(filter_program))
     return [

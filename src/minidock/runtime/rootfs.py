@@ -396,5 +396,5 @@ def protection_steps(config: dict[str, Any]) -> list[Step]:
             Step(m.bind_to_itself, "/", path),
             _read_only("/", path),
         ]
-    steps += [Step(m.hide_path, path) for path in linux.get("maskedPaths") or []]
+    steps += [Step(m.mask_path, path) for path in linux.get("maskedPaths") or []]
     return steps

@@ -137,7 +137,7 @@ def _visit(group: cgroup.Cgroup) -> None:
     born_in = group.fd_for_clone()
 
     def child() -> NoReturn:
-        group.join(born_inside=born_in is not None)
+        group.join(cloned_inside=born_in is not None)
         os._exit(0)
 
     try:

@@ -126,7 +126,7 @@ def _routes(_: Store) -> list[str]:
     from minidock.kernel.netlink import Netlink
 
     with Netlink() as host:
-        return sorted({f"{address}/{prefix}" for address, prefix in link.every_route(host)})
+        return sorted({f"{address}/{prefix}" for address, prefix in link.list_routes(host)})
 
 
 def _securebits(_: Store) -> list[str]:

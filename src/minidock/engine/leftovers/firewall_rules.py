@@ -32,7 +32,7 @@ def find_rules(store: Store) -> Iterator[Leftover]:
         return  # so no rules were made with it
     saved = iptables.Listing().text()
     with Netlink() as host:
-        devices = {each.name: bridge.is_owned_by(store, each) for each in link.every(host)}
+        devices = {each.name: bridge.is_owned_by(store, each) for each in link.list_links(host)}
     known, owners, unused = devices_of(store), owners_by_container(store), unused_bridges(store)
     if known is None:
         return  # a damaged network file might name one of the bridges

@@ -32,7 +32,7 @@ def list_kept_resources(store: Store) -> Iterator[tuple[str, str, str]]:
                 "the read-only clone of the interpreter, from which every container starts",
             )
     with Netlink() as host:
-        ours = [each for each in link.every(host) if bridge.is_owned_by(store, each)]
+        ours = [each for each in link.list_links(host) if bridge.is_owned_by(store, each)]
     for each in ours:
         if each.name in (devices_of(store) or {each.name}):
             yield "link", each.name, "the bridge of a network"

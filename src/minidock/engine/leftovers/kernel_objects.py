@@ -104,7 +104,7 @@ def _is_locked(directory: str) -> bool:
 def find_links(store: Store) -> Iterator[Leftover]:
     """Find bridges without a network, and veth devices without a running container."""
     with Netlink() as host:
-        found = link.every(host)
+        found = link.list_links(host)
     known, running = devices_of(store), owners_by_container(store)
     if known is None:
         return  # a damaged network file might name one of the bridges
@@ -139,7 +139,7 @@ def unused_bridges(store: Store) -> set[str]:
     leases = [lease for network in read_all(store) for lease in network["Leases"].items()]
     used = {lease.get("Cable", "") for owner, lease in leases if owner in running}
     with Netlink() as host:
-        found = link.every(host)
+        found = link.list_links(host)
     return {
         each.name
         for each in found

@@ -58,7 +58,7 @@ def is_up(host: Netlink, store: Store, network: dict[str, Any]) -> bool:
     if any(missing_settings(device)):
         return False
     prefix = int(network["Subnet"].partition("/")[2])
-    return (found.index, network["Gateway"], prefix) in link.every_address(host)
+    return (found.index, network["Gateway"], prefix) in link.list_addresses(host)
 
 
 def ensure_bridge(host: Netlink, store: Store, network: dict[str, Any]) -> None:
@@ -152,7 +152,7 @@ def ensure_device(host: Netlink, store: Store, network: dict[str, Any]) -> None:
         link.set_alias(host, device, alias_of(store))
     if mtu := (network.get("Options") or {}).get(MTU_OPTION):
         link.set_mtu(host, device, int(mtu))
-    if (found.index, gateway, prefix) not in link.every_address(host):
+    if (found.index, gateway, prefix) not in link.list_addresses(host):
         link.add_address(host, device, gateway, prefix=prefix)
     if not found.flags & link.IFF_UP:
         link.set_up(host, device)
@@ -176,12 +176,12 @@ def assign_subnet(host: Netlink, store: Store, network: dict[str, Any], own: int
 
     own: the bridge's ifindex; its own address and route are not conflicts.
     """
-    addresses = link.every_address(host)
+    addresses = link.list_addresses(host)
     ours = [subnet_around(address, prefix) for index, address, prefix in addresses if index == own]
     attached = [
         subnet_around(address, prefix) for index, address, prefix in addresses if index != own
     ]
-    routed = [subnet_around(address, prefix) for address, prefix in link.every_route(host)]
+    routed = [subnet_around(address, prefix) for address, prefix in link.list_routes(host)]
     others = attached + [route for route in routed if not any(map(route.overlaps, ours))]
     others += _of_other_networks(store, network)
     if "Asked" not in network and store.subnet:
@@ -257,7 +257,7 @@ def check_owner(host: Netlink, store: Store, found: link.Link) -> None:
     """
     if found.kind == "bridge" and found.alias == alias_of(store):
         return
-    addressed = any(index == found.index for index, _, _ in link.every_address(host))
+    addressed = any(index == found.index for index, _, _ in link.list_addresses(host))
     if found.kind != "bridge" or found.alias or addressed:
         raise Conflict(
             f"the device {found.name} exists and is not the bridge of {store.root}",
@@ -292,7 +292,9 @@ def is_owned_by(store: Store, found: link.Link) -> bool:
 
 def _has_other_bridge(host: Netlink, device: str) -> bool:
     """Whether another bridge of minidock exists. Its rules may not exist yet."""
-    return any(found.alias.startswith(_OURS) and found.name != device for found in link.every(host))
+    return any(
+        found.alias.startswith(_OURS) and found.name != device for found in link.list_links(host)
+    )
 
 
 def check_name(device: str) -> None:

@@ -64,7 +64,7 @@ class SandboxCgroup:
             for directory in self.root.directories():
                 offered = cgroup.read_file(f"{directory}/cgroup.controllers").split()
                 wanted = [name for name in _ENABLED_CONTROLLERS if name in offered]
-                cgroup_home.hand_down(wanted, directory)
+                cgroup_home.enable_controllers(wanted, directory)
 
     def pids(self) -> list[int]:
         """The host's pids of all processes in the sandbox: one hierarchy has them all."""

@@ -108,8 +108,8 @@ def _init(
     if not os.read(go, 1):
         os._exit(1)
     os.setsid()
-    born_inside = True  # with cgroup v2, clone3 put it there
-    group.root.join(born_inside=born_inside)
+    cloned_inside = True  # with cgroup v2, clone3 put it there
+    group.root.join(cloned_inside=cloned_inside)
     namespace.unshare(["cgroup"])
     group.leaf.join()
     process.set_groups([])

@@ -190,8 +190,8 @@ def _external_host(protocol: str) -> Iterator[tuple[str, str, str, socket.socket
 
 
 def _require_free(host: Netlink) -> None:
-    taken = [(address, prefix) for _, address, prefix in link.every_address(host)]
-    for address, prefix in [*taken, *link.every_route(host)]:
+    taken = [(address, prefix) for _, address, prefix in link.list_addresses(host)]
+    for address, prefix in [*taken, *link.list_routes(host)]:
         if ipam.Subnet(ipam.parse_address(address), prefix).overlaps(_TEST_SUBNET):
             raise Conflict(
                 f"{_TEST_SUBNET}, the simulated machine's subnet, is in use: {address}/{prefix}",

@@ -193,4 +193,4 @@ def _settings(target: Target) -> dict[str, str]:
 
 def _links() -> list[link.Link]:
     with Netlink() as host:
-        return link.every(host)
+        return link.list_links(host)

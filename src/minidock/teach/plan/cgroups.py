@@ -216,13 +216,13 @@ class PlannedV2(_PlannedCgroup):
             return
         for part in home.split("/"):
             path = f"{directory}/cgroup.subtree_control"
-            self.ops.add(cgroup_home.hand_down_unknown, cgroup.write_file, path, "+hugetlb")
+            self.ops.add(cgroup_home.enable_hugetlb, cgroup.write_file, path, "+hugetlb")
             directory = f"{directory}/{part}"
 
     def _enable_controllers(
         self, controllers: list[str], directory: str, *, move_out: bool
     ) -> None:
-        """As cgroup_home.hand_down; a cgroup with processes is emptied, then tried again."""
+        """As cgroup_home.enable_controllers: EBUSY, move processes out, then write again."""
         enabled: list[str] = []
         if os.path.isdir(directory):
             enabled = cgroup.read_file(f"{directory}/cgroup.subtree_control").split()
@@ -230,11 +230,11 @@ class PlannedV2(_PlannedCgroup):
         if not missing:
             return
         path, value = f"{directory}/cgroup.subtree_control", " ".join(f"+{n}" for n in missing)
-        self.ops.add(cgroup_home.hand_down, cgroup.write_file, path, value)
+        self.ops.add(cgroup_home.enable_controllers, cgroup.write_file, path, value)
         inner = move_out and os.path.exists(f"{directory}/cgroup.type")  # the root cgroup has none
         if inner and (pids := cgroup.pids_of(directory)):
             self._move_out(directory, pids)
-            self.ops.add(cgroup_home.hand_down, cgroup.write_file, path, value)
+            self.ops.add(cgroup_home.enable_controllers, cgroup.write_file, path, value)
 
     def _move_out(self, directory: str, pids: Iterable[int | Slot]) -> None:
         leaf = f"{directory}/{cgroup_home.LEAF}"

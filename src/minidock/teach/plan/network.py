@@ -166,7 +166,7 @@ class PlannedWiring:
         try:
             return bridge.assign_subnet(host, self._store, state, own)
         except PermissionError:  # only root may read the other networks' files
-            routed = [bridge.subnet_around(*route) for route in link.every_route(host)]
+            routed = [bridge.subnet_around(*route) for route in link.list_routes(host)]
             return ipam.choose_subnet(routed)
 
     def _move(self, state: dict[str, Any], device: str, found: link.Link | None) -> None:
@@ -192,7 +192,7 @@ class PlannedWiring:
             self._acts.add(caller, link.set_alias, "", device, bridge.alias_of(self._store))
         if mtu := (state.get("Options") or {}).get(endpoint.MTU_OPTION):
             self._acts.add(caller, link.set_mtu, "", device, int(mtu))
-        if (index, gateway, prefix) not in link.every_address(host):
+        if (index, gateway, prefix) not in link.list_addresses(host):
             self._acts.add(caller, link.add_address, "", device, gateway, prefix=prefix)
         if found is None or not found.flags & link.IFF_UP:
             self._acts.add(caller, link.set_up, "", device)
@@ -348,7 +348,7 @@ class PlannedWiring:
         device = self._store.bridge
         with Netlink() as host:
             found = link.find(host, device) if name == endpoint.DEFAULT else None
-            addresses = link.every_address(host)
+            addresses = link.list_addresses(host)
         own = [(a, p) for index, a, p in addresses if found and index == found.index]
         if found is None or not bridge.is_owned_by(self._store, found) or not own:
             self._note.append(

@@ -123,7 +123,7 @@ class ContainerSide:
                 return [f"if [ -e {place} ]; then {twin}; fi"]
         elif name == "mount.bind_to_itself" and arguments["root"] == "/":
             return [f"if [ -e {place} ]; then {twin}; fi"]
-        elif name == "mount.hide_path":
+        elif name == "mount.mask_path":
             place = word(arguments["path"])
             return [f"if [ -e {place} ]; then", *(f"    {x}" for x in twin.split("\n")), "fi"]
         elif name in ("node.make_device", "node.make_link"):

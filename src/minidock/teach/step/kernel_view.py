@@ -193,7 +193,7 @@ def _status(pid: int) -> dict[str, str]:
 def _peer_text(index: int, peer_index: int) -> str:
     """The peer of a veth on the host and its bridge, as text; "" if it is not on the host."""
     with Netlink() as kernel:
-        every = link.every(kernel)
+        every = link.list_links(kernel)
     names = {found.index: found.name for found in every}
     for found in every:
         if found.kind == "veth" and (found.index, found.peer_index) == (peer_index, index):

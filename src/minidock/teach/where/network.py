@@ -55,8 +55,8 @@ class Devices:
         self.inside = {each["name"]: each for each in query_network(pid)["links"]}
         self.addresses: dict[int, list[str]] = {}
         with Netlink() as kernel:
-            self.links = {each.name: each for each in link.every(kernel)}
-            for index, address, _ in link.every_address(kernel):
+            self.links = {each.name: each for each in link.list_links(kernel)}
+            for index, address, _ in link.list_addresses(kernel):
                 self.addresses.setdefault(index, []).append(address)
         self._names = {each.index: each.name for each in self.links.values()}
         self.held = _held_by(monitor) if monitor else set()

@@ -16,7 +16,7 @@ from minidock.errors import MinidockError
 from minidock.kernel import seccomp
 from minidock.kernel.mount import mount_points
 from minidock.kernel.process import start_time
-from minidock.kernel.shared_memory import keep_segment, let_go_of_segment
+from minidock.kernel.shared_memory import create_segment, release_segment
 from minidock.numerals import is_decimal
 from minidock.runtime import children
 from minidock.runtime.exec import execute
@@ -147,7 +147,7 @@ class _Canaries:
         self._abstract = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
         self._abstract.bind("\0" + self._name)
         self._abstract.listen(4)
-        self._segment = keep_segment()
+        self._segment = create_segment()
         return self
 
     def facts(self) -> dict[str, Any]:
@@ -160,4 +160,4 @@ class _Canaries:
     def __exit__(self, *error: object) -> None:
         self._loopback.close()
         self._abstract.close()
-        let_go_of_segment(*self._segment)
+        release_segment(*self._segment)

@@ -16,8 +16,8 @@ from minidock.numerals import octal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
-
 
 _RECURSIVE = {
     "enabled": "",
@@ -25,7 +25,6 @@ _RECURSIVE = {
     "writable": "ReadOnlyNonRecursive",
     "readonly": "ReadOnlyForceRecursive",
 }
-_SWITCHES = ("readonly", "ro", "volume-nocopy", "bind-nonrecursive")
 
 
 def parse_mount(text: str) -> dict[str, Any]:
@@ -50,50 +49,71 @@ def parse_mount(text: str) -> dict[str, Any]:
     return mount
 
 
+def _local(path: str) -> str:
+    """ "." and "./x" are paths of this directory; "x" is the name of a volume."""
+    return os.path.abspath(path) if path == "." or path.startswith("./") else path
+
+
+# Keys whose value becomes one field: the object that the field is in, its name, the value's parser.
+_FIELDS: dict[str, tuple[str, str, Callable[[str], Any]]] = {
+    "type": ("", "Type", str.lower),
+    "source": ("", "Source", _local),
+    "target": ("", "Target", str),
+    "consistency": ("", "Consistency", str.lower),  # only macOS heeds it: any value is accepted
+    "bind-propagation": ("BindOptions", "Propagation", str.lower),
+    "volume-subpath": ("VolumeOptions", "Subpath", str),
+    "tmpfs-size": ("TmpfsOptions", "SizeBytes", size_bytes),
+    "tmpfs-mode": ("TmpfsOptions", "Mode", octal),
+}
+_ALIASES = {"src": "source", "dst": "target", "destination": "target"}
+# Keys that are true or false; "false" leaves a bind's or a volume's field as it was.
+_SWITCHES = {
+    "readonly": ("", "ReadOnly"),
+    "ro": ("", "ReadOnly"),
+    "volume-nocopy": ("VolumeOptions", "NoCopy"),
+    "bind-nonrecursive": ("BindOptions", "NonRecursive"),
+}
+
+
 def _mount_field(mount: dict[str, Any], key: str, setting: str, field: str) -> None:
     """Set the field of Mount for one "key=value" of a --mount."""
-    if key == "type":
-        mount["Type"] = setting.lower()
-    elif key in ("source", "src"):
-        mount["Source"] = _local(setting)
-    elif key in ("target", "dst", "destination"):
-        mount["Target"] = setting
-    elif key in ("readonly", "ro"):
-        mount.pop("ReadOnly", None)
-        if _truth(key, setting):
-            mount["ReadOnly"] = True
-    elif key == "consistency":
-        mount["Consistency"] = setting.lower()  # has an effect only on macOS: any value is accepted
-    elif key == "bind-propagation":
-        mount.setdefault("BindOptions", {})["Propagation"] = setting.lower()
-    elif key == "bind-nonrecursive":
-        _not_recursive(mount, _truth(key, setting))
+    key = _ALIASES.get(key, key)
+    if key in _FIELDS:
+        place, name, parse = _FIELDS[key]
+        _options(mount, place)[name] = _parsed(key, setting, parse)
+    elif key in _SWITCHES:
+        place, name = _SWITCHES[key]
+        _switch(mount, place, name, is_on=_parsed(key, setting, parse_bool))
     elif key == "bind-recursive":
         _recursive(mount, setting)
-    elif key == "volume-nocopy":
-        if _truth(key, setting):
-            _volume_options(mount)["NoCopy"] = True
     elif key == "volume-label":
         name, _, text = setting.partition("=")
-        _volume_options(mount).setdefault("Labels", {})[name] = text
-    elif key == "tmpfs-size":
-        mount.setdefault("TmpfsOptions", {})["SizeBytes"] = _number(key, setting, size_bytes)
-    elif key == "tmpfs-mode":
-        mount.setdefault("TmpfsOptions", {})["Mode"] = _number(key, setting, octal)
+        _options(mount, "VolumeOptions").setdefault("Labels", {})[name] = text
     elif key == "volume-driver":
-        _volume_options(mount)["DriverConfig"]["Name"] = setting
+        _options(mount, "VolumeOptions")["DriverConfig"]["Name"] = setting
     elif key == "volume-opt":
         name, _, text = setting.partition("=")
-        _volume_options(mount)["DriverConfig"].setdefault("Options", {})[name] = text
-    elif key == "volume-subpath":
-        _volume_options(mount)["Subpath"] = setting
+        driver = _options(mount, "VolumeOptions")["DriverConfig"]
+        driver.setdefault("Options", {})[name] = text
     else:
         raise ValueError(f"unexpected key '{key}' in '{field}'")
 
 
-def _not_recursive(mount: dict[str, Any], wanted: bool) -> None:
-    if wanted:
-        mount.setdefault("BindOptions", {})["NonRecursive"] = True
+def _options(mount: dict[str, Any], place: str) -> dict[str, Any]:
+    """The object of a Mount by its name, made if missing; "" is the Mount itself."""
+    if not place:
+        return mount
+    options: dict[str, Any] = mount.setdefault(
+        place, {"DriverConfig": {}} if place == "VolumeOptions" else {}
+    )
+    return options
+
+
+def _switch(mount: dict[str, Any], place: str, name: str, *, is_on: bool) -> None:
+    if is_on:
+        _options(mount, place)[name] = True
+    elif not place:
+        mount.pop(name, None)
 
 
 def _recursive(mount: dict[str, Any], setting: str) -> None:
@@ -105,7 +125,7 @@ def _recursive(mount: dict[str, Any], setting: str) -> None:
             '(must be "enabled", "disabled", "writable", or "readonly")'
         )
     if name:
-        mount.setdefault("BindOptions", {})[name] = True
+        _options(mount, "BindOptions")[name] = True
 
 
 def _check_recursive(mount: dict[str, Any]) -> None:
@@ -121,21 +141,9 @@ def _check_recursive(mount: dict[str, Any]) -> None:
             raise ValueError(f"{option} 'bind-propagation=rprivate' to be specified in conjunction")
 
 
-def _volume_options(mount: dict[str, Any]) -> dict[str, Any]:
-    options: dict[str, Any] = mount.setdefault("VolumeOptions", {"DriverConfig": {}})
-    return options
-
-
-def _truth(key: str, setting: str) -> bool:
+def _parsed(key: str, setting: str, parse: Callable[[str], Any]) -> Any:
     try:
-        return parse_bool(setting)
-    except ValueError:
-        raise ValueError(f"invalid value for {key}: {setting}") from None
-
-
-def _number(key: str, setting: str, parse: Any) -> int:
-    try:
-        return int(parse(setting))
+        return parse(setting)
     except ValueError:
         raise ValueError(f"invalid value for {key}: {setting}") from None
 
@@ -214,8 +222,3 @@ def _is_anonymous(text: str) -> bool:
         else:
             sections, section = sections + 1, ""
     return sections == 1
-
-
-def _local(path: str) -> str:
-    """ "." and "./x" are paths of this directory; "x" is the name of a volume."""
-    return os.path.abspath(path) if path == "." or path.startswith("./") else path

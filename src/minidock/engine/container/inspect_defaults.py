@@ -36,6 +36,16 @@ _DEFAULTS: dict[str, Any] = {
 }  # fmt: skip
 
 
+# Fields whose empty value means "the default".
+_WHERE_EMPTY: dict[str, Any] = {
+    "CgroupnsMode": "private",
+    "IpcMode": "private",
+    "ShmSize": DEFAULT_SHM_BYTES,
+    "SecurityOpt": None,
+    "PidsLimit": None,
+}
+
+
 def host_config(asked: dict[str, Any]) -> dict[str, Any]:
     """A HostConfig with all of its fields.
 
@@ -43,28 +53,27 @@ def host_config(asked: dict[str, Any]) -> dict[str, Any]:
     default".
     """
     mode, policy = asked.get("NetworkMode") or "default", policy_of(asked)
-    memory, privileged = asked.get("Memory") or 0, bool(asked.get("Privileged"))
     log, swappiness = asked.get("LogConfig") or {}, asked.get("MemorySwappiness")
     return {
         **_DEFAULTS,
         **{name: value for name, value in asked.items() if value is not None},
+        **{name: asked.get(name) or default for name, default in _WHERE_EMPTY.items()},
         "LogConfig": {"Type": log.get("Type") or "json-file", "Config": log.get("Config") or {}},
         "RestartPolicy": {"Name": policy.name, "MaximumRetryCount": policy.maximum_retry_count},
         "NetworkMode": "bridge" if mode == "default" else mode,
-        "CgroupnsMode": asked.get("CgroupnsMode") or "private",
-        "IpcMode": asked.get("IpcMode") or "private",
-        "ShmSize": asked.get("ShmSize") or DEFAULT_SHM_BYTES,
-        "MemorySwap": asked.get("MemorySwap") or memory * 2,
+        "MemorySwap": asked.get("MemorySwap") or (asked.get("Memory") or 0) * 2,
         "MemorySwappiness": None if (swappiness is None or swappiness < 0) else swappiness,
-        "SecurityOpt": asked.get("SecurityOpt") or None,
-        "PidsLimit": asked.get("PidsLimit") or None,
-        "MaskedPaths": None if privileged else _given(asked.get("MaskedPaths"), MASKED_PATHS),
-        "ReadonlyPaths": None if privileged else _given(asked.get("ReadonlyPaths"), READONLY_PATHS),
+        "MaskedPaths": _protected(asked, "MaskedPaths", MASKED_PATHS),
+        "ReadonlyPaths": _protected(asked, "ReadonlyPaths", READONLY_PATHS),
     }
 
 
-def _given(asked: list[str] | None, usual: list[str]) -> list[str]:
-    return usual if asked is None else asked
+def _protected(asked: dict[str, Any], field: str, usual: list[str]) -> list[str] | None:
+    """Paths of /proc and /sys kept from the container; those of a privileged one are not."""
+    if asked.get("Privileged"):
+        return None
+    paths: list[str] | None = asked.get(field)
+    return usual if paths is None else paths
 
 
 def network_settings(mode: str, asked: dict[str, Any]) -> dict[str, Any]:

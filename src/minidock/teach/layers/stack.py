@@ -108,17 +108,26 @@ class Stack:
             if entry.is_whiteout or (visible and _differ(visible[-1], version)):
                 return visible, version
             visible.append(version)
-            if not entry.is_directory and layer.attribute(entry.path, METACOPY) is None:
+            if ends or _is_last(version):
                 return visible, version
-            if entry.opaque or ends:
-                return visible, version
-            redirect = layer.attribute(entry.path, REDIRECT) if entry.path else None
-            if redirect and redirect.startswith(b"/"):
-                lower = [x for x in self.layers if x.number < layer.number]
-                waiting = [(x, b"", redirect) for x in lower]
-            elif redirect:
-                waiting = [(x, inside, redirect) for x, inside, _ in waiting]
+            waiting = self._follow_redirect(version, waiting)
         return visible, None
+
+    def _follow_redirect(
+        self, version: Version, waiting: list[tuple[Layer, bytes, bytes]]
+    ) -> list[tuple[Layer, bytes, bytes]]:
+        """Where to look below a version, each as (layer, directory, name in it).
+
+        waiting: where, unless it was renamed. A redirect that begins with "/" is a path from the
+        root of each layer below; any other is another name in the same directories.
+        """
+        layer, path = version.layer, version.entry.path
+        redirect = layer.attribute(path, REDIRECT) if path else None
+        if not redirect:
+            return waiting
+        if redirect.startswith(b"/"):
+            return [(x, b"", redirect) for x in self.layers if x.number < layer.number]
+        return [(x, inside, redirect) for x, inside, _ in waiting]
 
     def _add_versions(self, found: Lookup, barriers: list[Version]) -> None:
         """Add every layer's version at the path, with the version that hides it."""
@@ -234,6 +243,14 @@ def _role(visible: list[Version], entry: Entry) -> str:
     if not visible:
         return "seen"
     return "merged" if entry.is_directory else "content"
+
+
+def _is_last(version: Version) -> bool:
+    """Whether nothing below belongs to it: an opaque directory, or a file with its content."""
+    entry = version.entry
+    if entry.is_directory:
+        return entry.opaque
+    return version.layer.attribute(entry.path, METACOPY) is None
 
 
 def _differ(above: Version, below: Version) -> bool:

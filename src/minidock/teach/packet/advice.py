@@ -112,31 +112,39 @@ def refused(result: ProbeResult) -> Verdict:
     """The container refused it: no program listens there, or a rule inside rejects it."""
     target = result.target
     name, port = target.container.name, target.container_port
-    if any(each.port == port and each.accepts(target.address) for each in result.listeners):
+    on_port = [each for each in result.listeners if each.port == port]
+    if any(each.accepts(target.address) for each in on_port):
         text = f"it is refused, though a program in {name} listens there"
         return causes.first(result, text, causes.INSIDE)
-    on_port = [each for each in result.listeners if each.port == port]
-    loopback = [each for each in on_port if each.is_loopback]
-    if loopback:
-        each = loopback[0]
-        text = f"listening on {each.address} inside the container: published ports cannot reach it"
-        process = each.process.partition(",")[0] or "the program"
-        return Verdict(
-            "stopped",
-            text,
-            f"127.0.0.1 is the container's own loopback; have {process} listen on "
-            f"0.0.0.0:{port}, every address of the container including {target.address}",
-        )
-    if on_port:
-        where = ", ".join(each.place for each in on_port)
-        text = f"{name} listens on {where}, and the packet is for {target.address}"
-        return Verdict("stopped", text, f"have the program listen on 0.0.0.0:{port}")
+    if not on_port:
+        return _not_listening(result)
+    if local := next((each for each in on_port if each.is_loopback), None):
+        return _listens_on_loopback(local, target)
+    where = ", ".join(each.place for each in on_port)
+    text = f"{name} listens on {where}, and the packet is for {target.address}"
+    return Verdict("stopped", text, f"have the program listen on 0.0.0.0:{port}")
+
+
+def _listens_on_loopback(listener: Listener, target: Target) -> Verdict:
+    process = listener.process.partition(",")[0] or "the program"
+    return Verdict(
+        "stopped",
+        f"listening on {listener.address} inside the container: published ports cannot reach it",
+        f"127.0.0.1 is the container's own loopback; have {process} listen on "
+        f"0.0.0.0:{listener.port}, every address of the container including {target.address}",
+    )
+
+
+def _not_listening(result: ProbeResult) -> Verdict:
+    """Nothing has the port: it may be another one, or the program has not started."""
+    target = result.target
+    name = target.container.name
     others = ", ".join(f"{each.place} ({each.process or '?'})" for each in result.listeners)
-    text = f"no program in {name} listens on port {port}"
+    text = f"no program in {name} listens on port {target.container_port}"
     text += f"; listening: {others}" if others else ""
-    reachable = [each for each in result.listeners if not each.is_loopback]
+    reachable = next((each for each in result.listeners if not each.is_loopback), None)
     if reachable:
-        what = f"minidock run -p {target.port}:{reachable[0].port}"
+        what = f"minidock run -p {target.port}:{reachable.port}"
         return Verdict("stopped", text, f"publish the port it listens on: {what}")
     return Verdict(
         "stopped", text, f"has the program started? minidock logs {name}; minidock top {name}"

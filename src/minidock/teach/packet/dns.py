@@ -18,20 +18,16 @@ import errno
 import os
 import select
 import socket
-import stat
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from struct import Struct
 
-from minidock.engine.container.containers import Container
 from minidock.engine.network.dns import message as dns_message
 from minidock.engine.network.endpoint import NetworkNamespace
-from minidock.engine.network.hosts_file import is_address
-from minidock.errors import KernelError, MinidockError, UsageError
+from minidock.errors import MinidockError, UsageError
 from minidock.kernel import nftrace
-from minidock.kernel.path import open_in_root
 from minidock.numerals import is_decimal
 from minidock.teach.packet.firewall_trace import PacketTrace, Rules, packet_traces
 
@@ -39,7 +35,7 @@ TIMEOUT, ANSWER = "timeout", "answer"
 _TABLE = "minidock-packet"
 _PORT = 53
 _POLL_SECONDS, _SETTLING_SECONDS = 0.05, 0.02
-_MESSAGE_MAX_BYTES, _FILE_MAX_BYTES = 1 << 16, 1 << 20
+_MESSAGE_MAX_BYTES = 1 << 16
 _HEADER, _RECORD = Struct("!HHHHHH"), Struct("!HHIH")
 _RECURSION_DESIRED, _TRUNCATED = 0x0100, 0x0200
 _ADDRESSES = {dns_message.A: (socket.AF_INET, 4), dns_message.AAAA: (socket.AF_INET6, 16)}
@@ -100,6 +96,42 @@ def build_query(name: str, *, kind: int = dns_message.A) -> bytes:
     return header + query + b"\0" + bytes((0, kind, 0, dns_message.IN))
 
 
+class _QueryTraces:
+    """Traces of one query and its answer, through one firewall or two, innermost first."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._traces: list[tuple[nftrace.Trace, Rules, list[nftrace.Event]]] = []
+
+    def add(self, server: str, port: int) -> None:
+        """Trace through the firewall of the network namespace that this process is in."""
+        self._traces.append((*_trace(self._stack, server, port), []))
+
+    def poll(self) -> bool:
+        """Read new events; returns whether a rule has dropped a packet."""
+        for trace, _, events in self._traces:
+            events += trace.events()
+        return any(
+            event.verdict == nftrace.DROP for _, _, events in self._traces for event in events
+        )
+
+    def found(self) -> tuple[list[PacketTrace], list[PacketTrace]]:
+        """The packets so far through the firewall inside, and through the host's."""
+        self.poll()
+        found = [packet_traces(events, trace.name, rules) for trace, rules, events in self._traces]
+        return (found[0] if len(found) > 1 else []), found[-1]
+
+    @property
+    def saved(self) -> str:
+        """The rules of the innermost firewall."""
+        return self._traces[0][1].saved
+
+    @property
+    def are_complete(self) -> bool:
+        """Whether each firewall can trace; the rules of iptables-legacy cannot."""
+        return all(rules.is_nft or not rules.saved.strip() for _, rules, _ in self._traces)
+
+
 def send_query(
     pid: int,
     server: str,
@@ -113,38 +145,21 @@ def send_query(
 
     protocol: "udp" or "tcp". seconds: the timeout; 5 is the default of resolvers (resolv.conf(5)).
     """
+    is_inside = not (from_host or _is_host(pid))
     with ExitStack() as stack:
-        traces: list[tuple[nftrace.Trace, Rules]] = []
-        if from_host or _is_host(pid):
+        traces = _QueryTraces(stack)
+        with NetworkNamespace(pid) if is_inside else nullcontext():
             sock, destination = _socket(stack, server, protocol)
-        else:
-            with NetworkNamespace(pid):
-                sock, destination = _socket(stack, server, protocol)
-                traces.append(_trace(stack, server, sock.getsockname()[1]))
-        inside = len(traces)
-        traces.append(_trace(stack, server, sock.getsockname()[1]))
-        events: list[list[nftrace.Event]] = [[] for _ in traces]
-
-        def poll_traces() -> bool:
-            for seen, (trace, _) in zip(events, traces, strict=True):
-                seen += trace.events()
-            return any(event.verdict == nftrace.DROP for seen in events for event in seen)
-
+            if is_inside:
+                traces.add(server, sock.getsockname()[1])
+        traces.add(server, sock.getsockname()[1])
         started = time.monotonic_ns()
-        converse = _exchange_udp if protocol == "udp" else _exchange_tcp
-        failure = _connect_datagram(sock, destination) if protocol == "udp" else ""
-        outcome, answer = (
-            (failure, b"")
-            if failure
-            else converse(sock, destination, message, seconds, poll_traces)
+        outcome, answer, failed_at_once = _converse(
+            sock, destination, message, protocol, seconds, traces.poll
         )
         us = (time.monotonic_ns() - started) // 1000
         time.sleep(_SETTLING_SECONDS)
-        poll_traces()
-        found = [
-            packet_traces(seen, trace.name, rules)
-            for seen, (trace, rules) in zip(events, traces, strict=True)
-        ]
+        inner, outer = traces.found()
         return QueryResult(
             server=server,
             from_host=from_host,
@@ -155,12 +170,28 @@ def send_query(
             addresses=addresses(answer),
             is_truncated=is_truncated(answer),
             us=us,
-            inner=found[0] if inside else [],
-            outer=found[-1],
-            saved=traces[0][1].saved,
-            is_traced=all(rules.is_nft or not rules.saved.strip() for _, rules in traces),
-            failed_at_once=bool(failure),
+            inner=inner,
+            outer=outer,
+            saved=traces.saved,
+            is_traced=traces.are_complete,
+            failed_at_once=failed_at_once,
         )
+
+
+def _converse(
+    sock: socket.socket,
+    destination: tuple[str | int, ...],
+    message: bytes,
+    protocol: str,
+    seconds: float,
+    poll_traces: Callable[[], bool],
+) -> tuple[str, bytes, bool]:
+    """Send a message and await the answer: the outcome, the answer, whether no packet left."""
+    if protocol == "tcp":
+        return (*_exchange_tcp(sock, destination, message, seconds, poll_traces), False)
+    if failure := _connect_datagram(sock, destination):
+        return failure, b"", True
+    return (*_exchange_udp(sock, destination, message, seconds, poll_traces), False)
 
 
 def addresses(message: bytes) -> list[str]:
@@ -189,39 +220,6 @@ def addresses(message: bytes) -> list[str]:
 def is_truncated(message: bytes) -> bool:
     """Whether an answer is truncated (TC)."""
     return len(message) >= _HEADER.size and bool(_HEADER.unpack_from(message)[1] & _TRUNCATED)
-
-
-def servers(container: Container) -> list[str] | None:
-    """The nameservers in a container's /etc/resolv.conf; None if it cannot be read.
-
-    A link-local address keeps its zone: "fe80::1%eth0".
-    """
-    text = read_inside(container, "/etc/resolv.conf")
-    if text is None:
-        return None
-    lines = [line.split() for line in text.splitlines()]
-    named = [line[1] for line in lines if line[:1] == ["nameserver"] and line[1:]]
-    return [each for each in named if is_address(each.partition("%")[0])]
-
-
-def is_in_hosts(container: Container, name: str) -> bool:
-    """Whether the container's /etc/hosts has a name: most programs then do not query a server."""
-    text = read_inside(container, "/etc/hosts") or ""
-    lines = (line.partition("#")[0].split() for line in text.splitlines())
-    return any(name.lower() in (each.lower() for each in line[1:]) for line in lines)
-
-
-def read_inside(container: Container, path: str) -> str | None:
-    """Read a regular file in the container's root; None if there is none."""
-    try:
-        root = f"/proc/{container.state['Pid']}/root"
-        fd = open_in_root(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
-    except (KernelError, OSError):
-        return None
-    with open(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            return None
-        return file.read(_FILE_MAX_BYTES).decode(errors="replace")
 
 
 def _is_host(pid: int) -> bool:

@@ -20,7 +20,7 @@ from minidock.engine.network.dns.records import DnsRecords
 from minidock.engine.network.hosts_file import NAME_SERVER, upstream_servers
 from minidock.errors import Conflict
 from minidock.paths import Store
-from minidock.teach.packet import dns
+from minidock.teach.packet import dns, resolver_files
 from minidock.teach.packet.causes import Verdict
 from minidock.teach.packet.dns_causes import (
     BEHIND,
@@ -63,18 +63,30 @@ def follow(store: Store, reference: str, name: str, *, seconds: float = 5.0) -> 
     """
     message = dns.build_query(name)
     container = find(store, reference)
-    pid = int(container.state["Pid"])
-    if not container.running or pid == 0:
+    if not container.running or not container.state["Pid"]:
         raise Conflict(f"container {container.name} is not running", hint="minidock ps")
-    name = name.removesuffix(".").lower()
-    servers = dns.servers(container)
+    question = _ask(store, container, name.removesuffix(".").lower(), message, seconds=seconds)
+    if not question.is_ours:
+        _check_path(question, question.query)
+    verdict = first(question, CHECKS)
+    if verdict is None and question.is_ours and question.last.answer in _FAILURES:
+        _ask_upstream(question, message, seconds=min(seconds, 2.0))
+        verdict = first(question, BEHIND)
+    verdict = verdict or not_determined(question)
+    hops = _hops(question, Steps(store))
+    hops[-1].is_end = verdict.status == STOPPED
+    return DnsWalk(question, hops, verdict, _notes(question))
+
+
+def _ask(
+    store: Store, container: Container, name: str, message: bytes, *, seconds: float
+) -> Question:
+    """Send the queries of a resolver, and look up what minidock's own DNS server knows."""
+    pid = int(container.state["Pid"])
+    servers = resolver_files.servers(container)
     query = dns.send_query(pid, (servers or [RESOLVERS_DEFAULT])[0], message, seconds=seconds)
     owner = _owner(store, container)
-    directory = DnsRecords(store, owner.id)
-    monitor = owner.monitor_pid
-    held = (
-        p for p, inode in name_server_ports(pid).items() if monitor and has_socket(monitor, inode)
-    )
+    records = DnsRecords(store, owner.id)
     question = Question(
         store=store,
         container=container,
@@ -83,43 +95,47 @@ def follow(store: Store, reference: str, name: str, *, seconds: float = 5.0) -> 
         servers=servers,
         query=query,
         networks=[n for n in network_json.read_all(store) if owner.id in n["Leases"]],
-        held_port=next(held, 0),
-        known=directory.addresses(name),
-        leads_outside=directory.may_forward,
+        held_port=_held_port(pid, owner),
+        known=records.addresses(name),
+        leads_outside=records.may_forward,
         upstream=[],
-        in_hosts=dns.is_in_hosts(container, name),
-        by_tcp=(
-            dns.send_query(pid, query.server, message, protocol="tcp", seconds=seconds)
-            if query.is_truncated
-            else None
-        ),
+        in_hosts=resolver_files.is_in_hosts(container, name),
+        by_tcp=None,
         broken={},
         for_ipv6=None,
     )
+    if query.is_truncated:
+        question.by_tcp = dns.send_query(
+            pid, query.server, message, protocol="tcp", seconds=seconds
+        )
     if question.last.outcome == dns.ANSWER:
         question.for_ipv6 = _ask_for_ipv6(question, pid, seconds=min(seconds, 2.0))
-    if not question.is_ours:
-        _check_path(question, query, from_host=False)
-    verdict = first(question, CHECKS)
-    if verdict is None and question.is_ours and question.last.answer in _FAILURES:
-        question.upstream = [
-            dns.send_query(
-                pid,
-                server,
-                message,
-                from_host=from_host,
-                protocol="tcp" if question.by_tcp else "udp",
-                seconds=min(seconds, 2.0),
-            )
-            for server, from_host in upstream_servers(owner.host_config.get("Dns") or [])
-        ]
-        for each in question.upstream:
-            _check_path(question, each, from_host=each.from_host)
-        verdict = first(question, BEHIND)
-    verdict = verdict or not_determined(question)
-    hops = _hops(question, Steps(store))
-    hops[-1].is_end = verdict.status == STOPPED
-    return DnsWalk(question, hops, verdict, _notes(question))
+    return question
+
+
+def _held_port(pid: int, owner: Container) -> int:
+    """The port on which the owner's monitor serves DNS in this network namespace; 0 if none."""
+    monitor = owner.monitor_pid
+    for port, inode in name_server_ports(pid).items():
+        if monitor and has_socket(monitor, inode):
+            return port
+    return 0
+
+
+def _ask_upstream(question: Question, message: bytes, *, seconds: float) -> None:
+    """Send the query directly to the upstream servers, from where minidock's server asks them."""
+    for server, from_host in upstream_servers(question.owner.host_config.get("Dns") or []):
+        query = dns.send_query(
+            int(question.container.state["Pid"]),
+            server,
+            message,
+            from_host=from_host,
+            protocol="tcp" if question.by_tcp else "udp",
+            seconds=seconds,
+        )
+        question.upstream.append(query)
+    for query in question.upstream:
+        _check_path(question, query)
 
 
 def _ask_for_ipv6(question: Question, pid: int, *, seconds: float) -> dns.QueryResult:
@@ -132,11 +148,11 @@ def _ask_for_ipv6(question: Question, pid: int, *, seconds: float) -> dns.QueryR
     return dns.send_query(pid, server, message, protocol="tcp", seconds=seconds)
 
 
-def _check_path(question: Question, query: dns.QueryResult, *, from_host: bool) -> None:
+def _check_path(question: Question, query: dns.QueryResult) -> None:
     """Check the path to a server that did not answer."""
     if query.outcome == dns.ANSWER:
         return
-    found = broken(question.owner, question.networks, query.server, from_host=from_host)
+    found = broken(question.owner, question.networks, query.server, from_host=query.from_host)
     if found:
         question.broken[query.server] = found
 

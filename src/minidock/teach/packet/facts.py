@@ -164,10 +164,7 @@ def gather(
         back=back,
         back_host=back_host,
         ports={each["ifname"]: each for each in _ask("bridge", "-d", "link") or []},
-        fdb={
-            each["mac"]: each.get("ifname", "")
-            for each in _ask("bridge", "fdb", "show", "br", target.bridge) or []
-        },
+        fdb=_fdb(target.bridge),
         bridge_rules=_bridge_rules(),
         bridged=sysctl.read("net/bridge/bridge-nf-call-iptables") == "1",
         risen_counters=counters.count_risen(),
@@ -177,6 +174,12 @@ def gather(
         ),
         flows=_flows(target),
     )
+
+
+def _fdb(bridge: str) -> dict[str, str]:
+    """A bridge's forwarding database: MAC address -> port."""
+    entries = _ask("bridge", "fdb", "show", "br", bridge) or []
+    return {each["mac"]: each.get("ifname", "") for each in entries}
 
 
 def read_network() -> Network:

@@ -90,25 +90,14 @@ def send(store: Store, target: Target, *, start: str = HOST, seconds: float = 2.
         outcome, us = _connect(probe_origin, target, seconds, watch)
         watch.collect()
         source = _source(probe_origin)
-        held_by = 0
-        is_tcp = target.protocol == "tcp"
-        if is_tcp and outcome == "connected" and not watch.reaches_container:
-            held_by = connection_owner(
-                (probe_origin.destination, target.port), (source, probe_origin.port)
-            )
+        is_accepted_here = outcome == "connected" and not watch.reaches_container
+        held_by = _holder(probe_origin, target, source) if is_accepted_here else 0
         if held_by == target.container.monitor_pid:
             _wait_for_answer(watch, seconds)
         time.sleep(_SETTLING_SECONDS)
         watch.finish()
-        facts = gather(
-            target,
-            source=source or probe_origin.destination,
-            arrived_as=arrived_as(watch.inside, target) or source or probe_origin.destination,
-            came_by=probe_origin.device,
-            mark=probe_origin.mark,
-            counters=counters,
-        )
         return ProbeResult(
+            facts=_facts(probe_origin, watch, target, source, counters),
             target=target,
             origin=probe_origin.name,
             source=source,
@@ -131,8 +120,29 @@ def send(store: Store, target: Target, *, start: str = HOST, seconds: float = 2.
             devices={each.index: each.name for each in _links()},
             inner=watch.inner,
             came_by=probe_origin.device,
-            facts=facts,
         )
+
+
+def _holder(probe_origin: Origin, target: Target, source: str) -> int:
+    """The pid of the process on the host that accepted a TCP connection; 0 if none."""
+    if target.protocol != "tcp":
+        return 0
+    return connection_owner((probe_origin.destination, target.port), (source, probe_origin.port))
+
+
+def _facts(
+    probe_origin: Origin, watch: Watch, target: Target, source: str, counters: Counters
+) -> Facts:
+    """The state of the network on the path of the probe that was sent."""
+    sender = source or probe_origin.destination
+    return gather(
+        target,
+        source=sender,
+        arrived_as=arrived_as(watch.inside, target) or sender,
+        came_by=probe_origin.device,
+        mark=probe_origin.mark,
+        counters=counters,
+    )
 
 
 def arrived_as(inside: list[CapturedPacket], target: Target) -> str:

@@ -219,33 +219,38 @@ class _Walker:
         """The container's sockets: is one listening, and did it answer?"""
         result, target = self.result, self.result.target
         answer = _answer(result.inside, target.address)
-        fitting = [
+        if how := self._refusal(answer):
+            place = f"{target.address}:{target.container_port}"
+            self._hop("program", f"none: {place} is refused ({how})")
+            return advice.refused(result)
+        fitting = (
             each
             for each in result.listeners
             if each.port == target.container_port and each.accepts(target.address)
-        ]
-        if answer and "RST" in answer.packet.flags:
-            self._hop("program", f"none: {target.address}:{target.container_port} is refused (RST)")
-            return advice.refused(result)
-        if answer is None and target.protocol == "udp" and result.outcome == "ECONNREFUSED":
-            self._hop(
-                "program", f"none: {target.address}:{target.container_port} is refused (ICMP)"
-            )
-            return advice.refused(result)
-        if answer is None and target.protocol == "udp" and fitting:
-            where = f"{_program(fitting[0])} is bound to {fitting[0].place}"
-            self._hop("program", f"{where}; no answer")
-            return advice.datagram(result, fitting[0])
-        if answer is None:
-            self._hop("program", "no answer")
-            return advice.silent(result)
-        listener = fitting[0] if fitting else None
-        whose = f"{_program(listener)} listens on {listener.place}" if listener else ""
-        meaning = advice.any_address(target, listener) if listener and listener.is_any else ""
-        self._hop(
-            "program", whose + meaning if whose else "a program listened, but has exited since"
         )
-        return None
+        listener = next(fitting, None)
+        if answer is not None:
+            self._hop("program", self._listening(listener))
+            return None
+        if target.protocol == "udp" and listener:
+            self._hop("program", f"{_program(listener)} is bound to {listener.place}; no answer")
+            return advice.datagram(result, listener)
+        self._hop("program", "no answer")
+        return advice.silent(result)
+
+    def _refusal(self, answer: CapturedPacket | None) -> str:
+        """How the container's kernel said that no socket is there: "RST", "ICMP"; "" if not."""
+        if answer is not None:
+            return "RST" if "RST" in answer.packet.flags else ""
+        is_udp = self.result.target.protocol == "udp"
+        return "ICMP" if is_udp and self.result.outcome == "ECONNREFUSED" else ""
+
+    def _listening(self, listener: Listener | None) -> str:
+        """The program that answered, as text."""
+        if listener is None:
+            return "a program listened, but has exited since"
+        meaning = advice.any_address(self.result.target, listener) if listener.is_any else ""
+        return f"{_program(listener)} listens on {listener.place}{meaning}"
 
     def follow_answer(self) -> Verdict:
         """Follow the answer; without one, `inside` has ended the walk already."""

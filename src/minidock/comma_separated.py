@@ -1,10 +1,10 @@
 r"""One line of comma-separated values, as Go's encoding/csv reads the value of --mount.
 
     type=bind,src=/a,dst=/b              three fields
-    type=bind,"src=/a,b",dst=/c          a quoted field may hold commas, line breaks, and "" for a "
+    type=bind,"src=/a,b",dst=/c          a quoted field may have commas, line breaks, and "" for a "
 
-Empty lines before the first are skipped, and what follows the first is not read: so does Docker.
-Python's csv module raises errors of its own for line breaks, and takes quotes that Go refuses.
+As in Docker, empty lines before the first are skipped, and lines after it are ignored. Python's csv
+module raises other errors for line breaks, and accepts quotes that Go refuses.
 
 Source: https://pkg.go.dev/encoding/csv.
 """
@@ -16,7 +16,7 @@ _QUOTE = 'extraneous or missing " in quoted-field'
 
 
 def read_record(text: str) -> list[str]:
-    """The fields; raises ValueError, in Go's words."""
+    """Parse the fields; raises ValueError with Go's message."""
     return _Reader(text).record()
 
 
@@ -55,7 +55,7 @@ class _Reader:
         return ValueError(f"parse error on line {self._number}, column {column}: {reason}")
 
     def _plain(self) -> tuple[str, bool]:
-        """A field without quotes, and whether another one follows."""
+        """Read an unquoted field; returns also whether another one follows."""
         field, comma, _ = self._rest().removesuffix("\n").partition(",")
         quote = field.find('"')
         if quote >= 0:

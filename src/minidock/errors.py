@@ -182,9 +182,9 @@ def system_error(error: OSError) -> MinidockError:
     subject = f"{os.fsdecode(error.filename)}: " if named else ""
     hint = ""
     if error.errno in _ROOM:
-        hint = "make room on the disk: rm containers, rmi images\n`minidock doctor` tells where"
+        hint = "make room on the disk: rm containers, rmi images\n`minidock doctor` shows where"
     elif error.errno in _OF_MACHINE:
-        hint = "`minidock doctor` tells what this machine does not allow, and what to do"
+        hint = "`minidock doctor` shows what this machine does not allow, and what to do"
     return StoreError(f"{subject}{error.strerror or error}", hint=hint)
 
 

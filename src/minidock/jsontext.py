@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
-quote = encode_basestring  # a string as JSON has it; what is not ASCII stays as it is
+quote = encode_basestring  # encodes a JSON string; non-ASCII characters stay unescaped
 _WHITESPACE = " \t\n\r"
 
 
@@ -55,7 +55,7 @@ def loads(text: str | bytes) -> Any:
         raise ValueError(f"not JSON at character {stop.value}") from None
     except RecursionError:
         raise ValueError("JSON nested too deeply") from None
-    except SystemError:  # the scanner needs json.JSONDecodeError, which is not imported
+    except SystemError:  # raised instead of json.JSONDecodeError, which is not imported
         raise ValueError("not JSON") from None
     if text[end:].strip(_WHITESPACE):
         raise ValueError(f"more text after the JSON value, at character {end}")

@@ -1,11 +1,11 @@
-"""Undo as a stack: what a failed step has already made is unmade, last first.
+"""Undo as a stack: if a step fails, what was already created is removed, last first.
 
     with UndoOnError() as undo:
-        make(x)
-        undo.callback(unmake, x)
+        create(x)
+        undo.callback(remove, x)
 
-Each unmake is idempotent, so that `rm` and the repair after a crash call the same functions. (The
-standard library's ExitStack does this too; importing contextlib costs a fresh interpreter 6 ms.)
+Each removal is idempotent, so that `rm` and the repair after a crash call the same functions. (The
+standard library's ExitStack does this too; importing contextlib takes 6 ms.)
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class UndoOnError:
-    """Calls its callbacks, last first, if the block raises; the error goes on."""
+    """Calls its callbacks, last first, if the block raises; the error propagates."""
 
     def __init__(self) -> None:
         self._callbacks: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
 
-    def callback(self, unmake: Callable[..., Any], *arguments: Any) -> None:
-        """Have `unmake(*arguments)` called if the block fails from here on."""
-        self._callbacks.append((unmake, arguments))
+    def callback(self, remove: Callable[..., Any], *arguments: Any) -> None:
+        """Call `remove(*arguments)` if the block fails from here on."""
+        self._callbacks.append((remove, arguments))
 
     def __enter__(self) -> UndoOnError:
         return self
@@ -33,8 +33,8 @@ class UndoOnError:
         if error is None:
             return
         while self._callbacks:
-            unmake, arguments = self._callbacks.pop()
+            remove, arguments = self._callbacks.pop()
             try:
-                unmake(*arguments)
-            except Exception as failure:  # the first error is the one to report; this is a note
+                remove(*arguments)
+            except Exception as failure:  # the first error is reported; this one becomes a note
                 error.add_note(f"while undoing: {failure}")

@@ -1,11 +1,11 @@
-"""Patterns with wildcards, matched in linear time: no pattern of anybody's makes a match slow.
+"""Patterns with wildcards, matched in linear time: no pattern can make a match slow.
 
     path_pattern("*.lo[gk]")         Go's path.Match: COPY, image filters
-    Pattern([...])                   any other language, read into `Item`s by whoever knows it
+    Pattern([...])                   any other syntax, parsed to `Item`s by the caller
 
-A pattern is a row of items, each for one character, or a loop over any number of them. A match
-keeps the set of all items that may come next as the bits of one integer, and takes each character
-of the text once: it never goes back to try another way.
+A pattern is a sequence of items: each matches one character, or is a loop over any number of them.
+A match keeps the set of all items that may come next as the bits of one integer (an NFA), and reads
+each character of the text once: it never backtracks.
 
 Source: https://pkg.go.dev/path#Match; R. Cox, "Regular Expression Matching Can Be Simple And Fast".
 """
@@ -22,10 +22,10 @@ class Malformed(ValueError):
 
 
 class Item:
-    """A part of a pattern: one character that suits it.
+    """A part of a pattern, which matches one character.
 
-    fits: whether a character does. loops: any number of them, also none. ends_with_slash: for a
-    loop, that the last of them is a slash ("**/": any folders, also none).
+    fits: whether a character matches. loops: any number of them, also none. ends_with_slash: for a
+    loop, the last of them is a slash ("**/": any directories, also none).
     """
 
     def __init__(
@@ -37,14 +37,14 @@ class Item:
 
 
 class Pattern:
-    """Items in a row. A state is how many of them are behind us.
+    """A sequence of items. A state is the number of items already matched.
 
-    A loop may be left at once for the state behind it. One that ends with a slash is two states:
-    the first takes nothing, and goes on to the second or past it; the second is left by a slash.
+    A loop can be left at once for the next state. One that ends with a slash has two states: the
+    first matches nothing, and continues to the second or past it; a slash leaves the second.
     """
 
     def __init__(self, items: list[Item]) -> None:
-        self._items: list[Item | None] = []  # None: takes no character
+        self._items: list[Item | None] = []  # None: matches no character
         self._free_by_one = self._free_by_two = 0
         for item in items:
             here = 1 << len(self._items)
@@ -58,7 +58,7 @@ class Pattern:
         self._steps: dict[str, tuple[int, int]] = {}
 
     def matches(self, text: str) -> bool:
-        """Whether the whole text suits the pattern."""
+        """Whether the pattern matches the whole text."""
         states = self._settled(1)
         for character in text:
             steps = self._steps.get(character)
@@ -71,7 +71,7 @@ class Pattern:
         return bool(states & self._end)
 
     def _settled(self, states: int) -> int:
-        """The states, and those that are reached from them without a character."""
+        """Add the states that are reached without a character."""
         while True:
             more = (states & self._free_by_one) << 1 | (states & self._free_by_two) << 2
             if not more & ~states:
@@ -79,7 +79,7 @@ class Pattern:
             states |= more
 
     def _step(self, character: str) -> tuple[int, int]:
-        """The states that a character takes to the next one, and those in which it lets stay."""
+        """Return the states that a character advances, and those in which it stays."""
         forward = staying = 0
         for at, item in enumerate(self._items):
             if item is None:
@@ -105,7 +105,7 @@ def is_same(wanted: str) -> Callable[[str], bool]:
 
 
 def path_pattern(text: str) -> Pattern:
-    r"""A pattern of Go's path.Match: * ? [a-z] [^a] \x, none of which matches a slash by itself.
+    r"""Parse a pattern of Go's path.Match: * ? [a-z] [^a] \x, none of which matches a slash.
 
     Raises Malformed.
     """
@@ -133,7 +133,7 @@ def path_pattern(text: str) -> Pattern:
 
 
 def _class(text: str, at: int) -> tuple[Callable[[str], bool], int]:
-    """What stands behind a "[", as a test, and where it ends."""
+    """Parse a character class after its "["; returns a test and the end."""
     negated = text.startswith("^", at)
     at += negated
     ranges: list[tuple[str, str]] = []
@@ -155,6 +155,6 @@ def _class_character(text: str, at: int) -> tuple[str, int]:
     if text.startswith(("-", "]"), at):
         raise Malformed("syntax error in pattern")
     at += text.startswith("\\", at)
-    if at + 1 >= len(text):  # nothing can close the class any more
+    if at + 1 >= len(text):  # nothing can close the class
         raise Malformed("syntax error in pattern")
     return text[at], at + 1

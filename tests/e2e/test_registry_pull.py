@@ -211,7 +211,7 @@ def test_quiet_says_the_name_only(minidock: Minidock, registry: Registry) -> Non
 WRONG = {
     "manifest for {name} not found: manifest unknown": "nosuch",
     "is an image of the manifest schema 1": "old",
-    "is no image of a container": "chart",
+    "is not a container image": "chart",
     "is not a JSON object": "garbage",
     "layers length mismatch: expected 1, got 2": "mismatch",
     "the image's config is damaged": "badconfig",

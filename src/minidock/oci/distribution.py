@@ -1,10 +1,10 @@
-"""What registries serve: manifests, and indexes of them for several platforms.
+"""Documents of registries: manifests, and indexes of manifests for several platforms.
 
     index ──▶ manifest for linux/amd64 ──▶ config, layers          all by digest and size
           └─▶ manifest for linux/arm64 ──▶ …
 
-Docker's schema 2 and OCI's documents differ in nothing but their media types, and both are read
-here. The schema 1 of 2014 is refused: its digests can be made to lie.
+Docker's schema 2 and OCI's documents differ only in their media types; both are supported. Schema 1
+of 2014 is refused: its digests can be forged.
 
 Source: OCI image-spec manifest.md, image-index.md; distribution.github.io "Image Manifest
 Version 2, Schema 2"; containerd's platforms package for how variants are matched.
@@ -48,7 +48,7 @@ class Platform:
         return f"linux/{self.architecture}" + ("" if plain else f"/{self.variant}")
 
     def fit(self, given: object) -> int:
-        """How well an index's platform fits: 0 not at all, the larger the better."""
+        """Rate how well a platform of an index fits: 0 not at all, the larger the better."""
         if not isinstance(given, dict) or given.get("os") != "linux":
             return 0
         if given.get("architecture") != self.architecture:
@@ -62,14 +62,14 @@ class Platform:
 
 
 def this_machine() -> Platform:
-    """The platform of this machine."""
+    """Return the platform of this machine."""
     return Platform(host_architecture())
 
 
 def parse_platform(text: str) -> Platform:
-    """The platform that a person names: linux/arm64, arm64, linux/arm/v6; "" is this machine's.
+    """Parse a platform such as linux/arm64, arm64, linux/arm/v6; "" is this machine's.
 
-    Raises UsageError for another system than linux, or for no platform at all.
+    Raises UsageError for another system than linux, or an invalid platform.
     """
     if not text:
         return this_machine()
@@ -79,7 +79,7 @@ def parse_platform(text: str) -> Platform:
     architecture = _ALIASES.get(parts[0], parts[0])
     if architecture not in _ARCHITECTURES or len(parts) > 2:
         raise UsageError(
-            f'"{text}" is not a platform for which there are images here',
+            f'"{text}" is not a platform that minidock has images for',
             hint="a platform is linux/amd64, linux/arm64 or linux/arm/v7",
         )
     return Platform(architecture, parts[1] if parts[1:] else "")
@@ -94,10 +94,10 @@ class ImageManifest:
 
 
 def parse(content: bytes, media_type: str, what: str) -> ImageManifest | list[dict[str, Any]]:
-    """A manifest, or the entries of an index.
+    """Parse a manifest, or an index; returns the entries of the latter.
 
-    media_type: as the registry called it; the document's own word counts for more.
-    what: its name, for errors. Raises RegistryError for what is neither.
+    media_type: from the registry; the document's own mediaType takes precedence.
+    what: its name, for errors. Raises RegistryError for any other document.
     """
     try:
         document = jsontext.loads(content)
@@ -108,7 +108,7 @@ def parse(content: bytes, media_type: str, what: str) -> ImageManifest | list[di
     if document.get("schemaVersion") == 1:
         raise RegistryError(
             f"{what} is an image of the manifest schema 1, which is not supported",
-            hint="push it again with a Docker of this decade",
+            hint="push it again with a current version of Docker",
         )
     media_type = document.get("mediaType") or media_type
     if media_type and media_type not in ACCEPTED:
@@ -121,16 +121,16 @@ def parse(content: bytes, media_type: str, what: str) -> ImageManifest | list[di
     config = _descriptors({"config": [document.get("config")]}, "config", what)[0]
     if (kind := config.get("mediaType")) not in _CONFIGS:
         raise RegistryError(
-            f"{what} is no image of a container: its config is of type {kind!r}",
-            hint="registries keep other things than images, too: charts, signatures, modules",
+            f"{what} is not a container image: its config is of type {kind!r}",
+            hint="registries also store other artifacts: charts, signatures, modules",
         )
     return ImageManifest(config, _descriptors(document, "layers", what))
 
 
 def choose(entries: list[dict[str, Any]], platform: Platform, what: str) -> dict[str, Any]:
-    """Of an index's entries the one that fits a platform best; the first of several as good.
+    """Choose the entry of an index that fits a platform best; the first of several equal ones.
 
-    Raises RegistryError in Docker's words where none does.
+    Raises RegistryError with Docker's message if none fits.
     """
     best, best_fit = None, 0
     for entry in entries:
@@ -143,7 +143,7 @@ def choose(entries: list[dict[str, Any]], platform: Platform, what: str) -> dict
     offered = sorted({_shown(e["platform"]) for e in entries if _is_image(e)})
     raise RegistryError(
         f"no matching manifest for {platform} in the manifest list entries of {what}",
-        hint=f"there is {', '.join(offered)}" if offered else "",
+        hint=f"available: {', '.join(offered)}" if offered else "",
     )
 
 

@@ -1,8 +1,8 @@
-"""An image's config: what to run, as whom, where, on which layers; its digest is the image's ID.
+"""An image's config: command, user, directory and layers; its digest is the image ID.
 
-The bytes are kept as they came, since the ID is their digest. `parse` makes sure once, when an
-image enters the store, that every field which minidock will ever look at has the type that the spec
-gives it; so nothing behind it need ask again.
+The bytes are stored unchanged, since the ID is their digest. When an image enters the store,
+`parse` checks once that every field which minidock uses has the type that the spec requires; later
+code need not check again.
 
 Source: OCI image-spec config.md; Docker Engine API v1.45 "ImageInspect" and "ContainerConfig".
 """
@@ -26,8 +26,8 @@ _RUN_LISTS = ("Env", "Cmd", "Entrypoint", "OnBuild", "Shell")
 _RUN_TABLES = ("Labels",)
 _RUN_SETS = ("ExposedPorts", "Volumes")
 
-# The fields of `docker inspect`'s Config in its order, with what it shows where nothing was said;
-# None in the second place: left out where empty.
+# The fields of Config in `docker inspect`, in its order, with their defaults; None: left out if
+# empty.
 _SHOWN: tuple[tuple[str, Any, bool], ...] = (
     ("Hostname", "", True),
     ("Domainname", "", True),
@@ -58,7 +58,7 @@ _SHOWN: tuple[tuple[str, Any, bool], ...] = (
 
 
 def load_json(content: bytes, *, what: str) -> Any:
-    """A JSON document out of an archive. Raises ArchiveError for anything else, however deep."""
+    """Parse a JSON document of an archive. Raises ArchiveError, also for too deep nesting."""
     if len(content) > JSON_BYTES_MAX:
         raise ArchiveError(f"{what} is larger than {JSON_BYTES_MAX >> 20} MiB")
     try:
@@ -71,7 +71,7 @@ def load_json(content: bytes, *, what: str) -> Any:
 
 
 def _check_depth(value: Any) -> None:
-    """Raise ValueError for a document in which a walk through it would get lost."""
+    """Raise ValueError for a document that is nested too deeply to walk through."""
     level = [value]
     for _ in range(_DEPTH_MAX):
         inner: list[Any] = []
@@ -85,9 +85,9 @@ def _check_depth(value: Any) -> None:
 
 
 def parse(content: bytes) -> dict[str, Any]:
-    """The config that some bytes hold, every known field of the type that the spec says.
+    """Parse a config, and check that every known field has the type that the spec requires.
 
-    Raises ArchiveError that names the field.
+    Raises ArchiveError, which names the field.
     """
     config = load_json(content, what="the image's config")
     if not isinstance(config, dict):
@@ -110,12 +110,12 @@ def parse(content: bytes) -> dict[str, Any]:
 
 
 def diff_ids(config: dict[str, Any]) -> list[str]:
-    """The digests of the layers' archives, lowest first, of a config that was parsed."""
+    """Return the digests of the layers' archives, lowest first, of a parsed config."""
     return list(config["rootfs"].get("diff_ids") or ())
 
 
 def normalised(run: dict[str, Any] | None) -> dict[str, Any]:
-    """The config's run part as `docker inspect` shows it: all fields, in Docker's order."""
+    """Return the run part of the config like `docker inspect`: all fields, in Docker's order."""
     given = run or {}
     shown = {}
     for field, empty, always in _SHOWN:
@@ -126,7 +126,7 @@ def normalised(run: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def host_architecture() -> str:
-    """This machine's architecture as images call it: amd64, arm64."""
+    """Return this machine's architecture in the form of images: amd64, arm64."""
     import os
 
     machine = os.uname().machine
@@ -189,14 +189,14 @@ def _is_int(value: object) -> bool:
 
 
 def _is_text(value: object) -> bool:
-    """A string that can be an argument or a variable of a process: UTF-8, without NUL."""
+    """Whether it is a string for a process's argument or variable: UTF-8, without NUL."""
     return isinstance(value, str) and "\0" not in value and _encodes(value)
 
 
 def _encodes(value: str) -> bool:
     try:
         value.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair: JSON can say it, UTF-8 cannot
+    except UnicodeEncodeError:  # half of a surrogate pair, valid in JSON, not in UTF-8
         return False
     return True
 
@@ -206,7 +206,7 @@ def _is_text_or_none(value: object) -> bool:
 
 
 def _is_moment_or_none(value: str | None) -> bool:
-    """A time by RFC 3339, which Python reads but for its wider idea of ISO 8601."""
+    """Whether it is a time by RFC 3339; Python would also accept other ISO 8601 forms."""
     from datetime import datetime
 
     if not value:

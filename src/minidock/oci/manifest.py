@@ -1,11 +1,11 @@
-"""What is in an image archive: Docker's manifest.json, and OCI's index and manifests.
+"""Documents of image archives: Docker's manifest.json, and OCI's index and manifests.
 
     docker save          manifest.json      [{"Config": path, "RepoTags": [...], "Layers": [path…]}]
     OCI image layout     index.json ──▶ (index ──▶) manifest ──▶ config, layers    all by digest
 
-Docker 25 and later write both into one archive, on the same blobs. `from_docker` and `from_oci`
-turn either into the same plain list: for each image its config, its layers and its names. Nothing
-here opens a file: a function that reads a member of the archive is passed in.
+Docker 25 and later write both to one archive, with the same blobs. `from_docker` and `from_oci`
+return the same list: for each image its config, layers and names. Nothing here opens a file: the
+caller passes a function that reads a member of the archive.
 
 Sources: moby image/spec/v1.2.md; OCI image-spec image-layout.md, image-index.md, manifest.md,
 annotations.md; containerd's annotation io.containerd.image.name.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    ReadMember = Callable[[str], bytes]  # name -> content; ArchiveError where it is not a file
+    ReadMember = Callable[[str], bytes]  # name -> content; ArchiveError if it is not a file
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -41,7 +41,7 @@ class ArchivedImage:
     """One image of an archive.
 
     config: its bytes. names: familiar references. parent: an image id or "".
-    layers: (member name, digest that the member must have or ""), lowest first.
+    layers: (member name, its required digest or ""), lowest first.
     """
 
     def __init__(
@@ -54,11 +54,11 @@ class ArchivedImage:
 
 
 def from_docker(read: ReadMember) -> list[ArchivedImage]:
-    """The images that manifest.json lists."""
+    """Return the images that manifest.json lists."""
     manifest = load_json(read("manifest.json"), what="manifest.json")
     if isinstance(manifest, dict) and "layers" in manifest:
         raise ArchiveError(
-            "this is a folder of skopeo's dir: form, not an image archive",
+            "this is a directory in skopeo's dir: format, not an image archive",
             hint="skopeo copy dir:FOLDER docker-archive:IMAGE.tar",
         )
     if not isinstance(manifest, list) or not all(isinstance(item, dict) for item in manifest):
@@ -73,7 +73,7 @@ def from_docker(read: ReadMember) -> list[ArchivedImage]:
         config = read(config_name)
         expected = _digest_in_name(config_name)
         if expected and sha256(config) != expected:
-            raise ArchiveError(f"{config_name} has other contents than its name says")
+            raise ArchiveError(f"the digest of {config_name} does not match its name")
         parent = item.get("Parent")
         images.append(
             ArchivedImage(
@@ -87,7 +87,7 @@ def from_docker(read: ReadMember) -> list[ArchivedImage]:
 
 
 def from_oci(read: ReadMember) -> list[ArchivedImage]:
-    """The images of an OCI image layout; of each, the one for this machine's architecture."""
+    """Return the images of an OCI image layout, each for this machine's architecture."""
     index = load_json(read("index.json"), what="index.json")
     by_name: dict[str, list[dict[str, Any]]] = {}
     for position, descriptor in enumerate(_descriptors(index, "manifests", "index.json")):
@@ -109,30 +109,30 @@ def from_oci(read: ReadMember) -> list[ArchivedImage]:
 
 
 def read_blob(read: ReadMember, descriptor: dict[str, Any]) -> bytes:
-    """The JSON blob that a descriptor names, its digest verified."""
+    """Read the JSON blob of a descriptor and verify its digest."""
     if descriptor["size"] > JSON_BYTES_MAX:
         raise ArchiveError(f"the blob {descriptor['digest']} is too large for a document")
     content = read(blob_name(descriptor["digest"]))
     if sha256(content) != descriptor["digest"]:
         raise ArchiveError(
-            f"the blob {descriptor['digest']} has other contents than its digest says",
+            f"the content of the blob {descriptor['digest']} does not match its digest",
             hint="the archive was damaged or changed; fetch or save it again",
         )
     return content
 
 
 def blob_name(digest: str) -> str:
-    """Where an image layout keeps a blob."""
+    """Return the path of a blob in an image layout."""
     return "blobs/sha256/" + digest.removeprefix(PREFIX)
 
 
 def descriptor(media_type: str, digest: str, size_bytes: int) -> dict[str, Any]:
-    """A descriptor, as index and manifest name their parts."""
+    """Create a descriptor, by which an index or a manifest refers to a blob."""
     return {"mediaType": media_type, "digest": digest, "size": size_bytes}
 
 
 def _image(read: ReadMember, entry: dict[str, Any], *, depth: int) -> ArchivedImage:
-    """The image behind a descriptor of a manifest, or of an index of them."""
+    """Read the image that a descriptor of a manifest, or of an index, refers to."""
     content = read_blob(read, entry)
     document = load_json(content, what=f"the manifest {entry['digest']}")
     what = f"the manifest {entry['digest']}"
@@ -156,7 +156,7 @@ def _image(read: ReadMember, entry: dict[str, Any], *, depth: int) -> ArchivedIm
 
 
 def _for_this_machine(entries: list[dict[str, Any]]) -> dict[str, Any]:
-    """Of several manifests, the one for this machine; a single one is taken as it is."""
+    """Choose the manifest for this machine; a single one is taken unchecked."""
     if not entries:
         raise ArchiveError("an index of the archive lists no image")
     if len(entries) == 1:
@@ -176,7 +176,7 @@ def _for_this_machine(entries: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _descriptors(document: Any, field: str, what: str) -> list[dict[str, Any]]:
-    """A list of descriptors, each with a digest and a size of the right type."""
+    """Read a list of descriptors, and check the digest and size of each."""
     entries = document.get(field) if isinstance(document, dict) else None
     if not isinstance(entries, list):
         raise ArchiveError(f"{what} has no list of {field}")
@@ -188,7 +188,7 @@ def _descriptors(document: Any, field: str, what: str) -> list[dict[str, Any]]:
 
 
 def _is_attestation(entry: dict[str, Any]) -> bool:
-    """BuildKit's notes on an image, which stand beside it in the index as if they were one."""
+    """Whether an entry of an index is BuildKit's attestation of an image, not an image."""
     annotations = entry.get("annotations")
     platform = entry.get("platform")
     return (isinstance(annotations, dict) and "vnd.docker.reference.type" in annotations) or (
@@ -197,7 +197,7 @@ def _is_attestation(entry: dict[str, Any]) -> bool:
 
 
 def _name(entry: dict[str, Any]) -> str:
-    """The name that an entry of index.json carries: containerd's is whole, OCI's may be a tag."""
+    """Return the name of an entry of index.json: containerd's is complete, OCI's may be a tag."""
     annotations = entry.get("annotations")
     if not isinstance(annotations, dict):
         return ""
@@ -206,7 +206,7 @@ def _name(entry: dict[str, Any]) -> str:
 
 
 def _digest_in_name(name: str) -> str:
-    """The digest that the name of a member promises, as in blobs/sha256/<hex>, or ""."""
+    """Return the digest in the name of a member, as in blobs/sha256/<hex>, or ""."""
     folder, _, base = name.rpartition("/")
     digest = PREFIX + base.removesuffix(".json")
     promised = folder.endswith("blobs/sha256") or (base.endswith(".json") and not folder)

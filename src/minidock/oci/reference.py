@@ -1,14 +1,14 @@
-"""References: the names that people give to images.
+"""References: the names of images.
 
     localhost:5000/team/app:1.2@sha256:...
     └───domain───┘ └─path─┘ └tag┘ └digest┘
 
-What is left out has a default: the domain docker.io, there the folder library, the tag latest. So
+Missing parts have defaults: the domain docker.io, its path prefix library, the tag latest. So
 "busybox" is docker.io/library/busybox:latest, and is shown as "busybox:latest": the *familiar*
-form, in which minidock keeps and prints names.
+form, in which minidock stores and prints names.
 
-The grammar is checked here character by character, because Python's `re` costs a fresh
-interpreter more than all the rest of finding an image.
+The grammar is checked character by character, because importing Python's `re` takes longer than all
+other steps of finding an image.
 
 Source: github.com/distribution/reference, reference.go and normalize.go.
 """
@@ -30,10 +30,10 @@ _TAG_LENGTH_MAX = 128
 
 
 class Reference:
-    """One parsed name of an image.
+    """A parsed name of an image.
 
     domain: such as "docker.io" or "localhost:5000"; path: such as "library/busybox".
-    tag, digest: "" where not given.
+    tag, digest: "" if missing.
     """
 
     def __init__(self, domain: str, path: str, tag: str = "", digest: str = "") -> None:
@@ -44,14 +44,14 @@ class Reference:
 
     @property
     def familiar_name(self) -> str:
-        """The name without tag and digest, in its short form, such as "busybox"."""
+        """Return the name without tag and digest, in its familiar form, such as "busybox"."""
         if self.domain != DEFAULT_DOMAIN:
             return f"{self.domain}/{self.path}"
         return self.path.removeprefix("library/")
 
     @property
     def familiar(self) -> str:
-        """The whole reference in its short form, such as "busybox:latest"."""
+        """Return the whole reference in its familiar form, such as "busybox:latest"."""
         tag = f":{self.tag}" if self.tag else ""
         digest = f"@{self.digest}" if self.digest else ""
         return self.familiar_name + tag + digest
@@ -62,16 +62,16 @@ class Reference:
         return f"{self.domain}/{self.path}{tag}{digest}"
 
     def with_default_tag(self) -> Reference:
-        """This reference, with the tag latest if it has neither tag nor digest."""
+        """Return this reference, with the tag latest if it has neither tag nor digest."""
         if self.tag or self.digest:
             return self
         return Reference(self.domain, self.path, DEFAULT_TAG)
 
 
 def parse(text: str) -> Reference:
-    """The parts of a reference as a person writes it.
+    """Parse a reference as a user writes it.
 
-    Raises UsageError in Docker's words: "invalid reference format".
+    Raises UsageError with Docker's message: "invalid reference format".
     """
     if len(text) == 64 and is_hex(text):
         raise UsageError(
@@ -92,7 +92,7 @@ def parse(text: str) -> Reference:
 
 
 def parse_tagged(text: str) -> Reference:
-    """A reference that names a tag, latest if none is given; UsageError for one by digest."""
+    """Parse a reference with a tag, latest by default; UsageError for a digest."""
     reference = parse(text)
     if reference.digest:
         raise UsageError("refusing to create a tag with a digest reference")
@@ -100,7 +100,7 @@ def parse_tagged(text: str) -> Reference:
 
 
 def _split_tag(name: str) -> tuple[str, str]:
-    """Name and tag; a colon before the last slash belongs to a port, not to a tag."""
+    """Split name and tag; a colon before the last slash belongs to a port."""
     colon = name.rfind(":")
     if colon <= name.rfind("/"):
         return name, ""
@@ -115,7 +115,7 @@ def _split_tag(name: str) -> tuple[str, str]:
 
 
 def _split_domain(name: str) -> tuple[str, str]:
-    """The first part is a domain if no folder is called so: it has a dot, a colon or capitals."""
+    """Split domain and path; the first part is a domain if it has a dot, a colon or capitals."""
     first, slash, rest = name.partition("/")
     is_domain = slash and (
         "." in first or ":" in first or first == "localhost" or first.lower() != first
@@ -129,7 +129,7 @@ def _split_domain(name: str) -> tuple[str, str]:
 
 
 def _is_domain(domain: str) -> bool:
-    """A host name, an IPv4 address or an [IPv6] one, with or without a port."""
+    """Whether it is a host name, an IPv4 or [IPv6] address, with or without a port."""
     host = domain
     colon = domain.rfind(":")
     if colon > domain.rfind("]"):
@@ -145,7 +145,7 @@ def _is_domain(domain: str) -> bool:
 
 
 def _is_path_component(part: str) -> bool:
-    """Runs of [a-z0-9], joined by one dot, one or two underscores, or dashes."""
+    """Whether it is runs of [a-z0-9], joined by one dot, one or two underscores, or dashes."""
     if not part or part[0] not in _LOWER or part[-1] not in _LOWER:
         return False
     separator = ""

@@ -1,7 +1,7 @@
-"""The OCI runtime config of a container, with Docker's defaults: data in, data out.
+"""The OCI runtime config of a container, with Docker's defaults: pure functions.
 
-What is decided elsewhere comes in as arguments: the resolved user, the capabilities, the seccomp
-profile, the mounts. Nothing here looks at the machine.
+Arguments supply what is decided elsewhere: the resolved user, the capabilities, the seccomp
+profile, the mounts. Nothing here depends on the machine.
 
 Sources: OCI runtime-spec config and config-linux; moby's oci/defaults.go for the default mounts,
 masked paths and device list (facts); Docker Engine API v1.45 HostConfig.
@@ -28,7 +28,7 @@ DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 
 
 def default_mounts(*, shm_bytes: int, writable_sys: bool) -> list[dict[str, Any]]:
-    """What every container has mounted: its own view of the kernel, and empty shared memory."""
+    """Return the mounts of every container: its own /proc, /dev, /sys and shared memory."""
     sys_access = [] if writable_sys else ["ro"]
     closed = ["nosuid", "noexec", "nodev"]
     return [
@@ -52,7 +52,7 @@ def _mount(target: str, fstype: str, options: list[str], *, source: str = "") ->
 
 
 def default_devices() -> list[dict[str, Any]]:
-    """Docker's device rules: nothing, but making nodes, and opening those that /dev has."""
+    """Return Docker's device rules: deny all except creating nodes and opening those of /dev."""
     opened = ["c 1:3", "c 1:5", "c 1:7", "c 1:8", "c 1:9", "c 5:0", "c 5:1", "c 5:2", "c 136:*"]
     rules = [
         {"allow": False, "access": "rwm"},
@@ -85,10 +85,11 @@ def runtime_config(
     cgroup_path: str,
     limits_swap: bool,
 ) -> dict[str, Any]:
-    """The config.json of one start of a container.
+    """Return config.json for one start of a container.
 
     document: in `docker inspect` form. user: OCI's {uid, gid, additionalGids}. devices: nodes to
-    make, and access rules. cgroup_path: linux.cgroupsPath. limits_swap: whether this kernel can.
+    create, and access rules. cgroup_path: linux.cgroupsPath. limits_swap: whether the kernel can
+    limit swap.
     """
     host = document["HostConfig"]
     config: dict[str, Any] = {
@@ -134,7 +135,7 @@ def runtime_config(
 
 
 def _paths(host: dict[str, Any], field: str, usual: list[str]) -> list[str]:
-    """What was asked to be masked or read-only: none is something else than not having asked."""
+    """Return the requested masked or read-only paths; an empty list differs from no request."""
     asked: list[str] | None = host.get(field)
     if asked is not None:
         return asked
@@ -151,7 +152,7 @@ def process_config(
     capabilities: list[str],
     no_new_privileges: bool,
 ) -> dict[str, Any]:
-    """OCI's "process": the container's first, or one that exec adds."""
+    """Return OCI's "process": the container's first one, or one of exec."""
     return {
         "terminal": terminal,
         "user": user,
@@ -171,7 +172,7 @@ def process_config(
 
 
 def sysctls(host: dict[str, Any]) -> dict[str, str]:
-    """--sysctl; and in a network of its own, any user of a container may use low ports and ping."""
+    """Return --sysctl, and settings of its own network: low ports and ping for all users."""
     asked = host.get("Sysctls") or {}
     mode = host.get("NetworkMode") or ""
     if mode == "host" or mode.startswith("container:"):
@@ -184,15 +185,15 @@ def sysctls(host: dict[str, Any]) -> dict[str, str]:
 
 
 def resources(host: dict[str, Any], *, limits_swap: bool) -> Resources:
-    """OCI's linux.resources of Docker's HostConfig; only what was asked for is in it.
+    """Translate Docker's HostConfig to OCI's linux.resources, with requested limits only.
 
-    limits_swap: False leaves swap out, where the kernel does not count it.
+    limits_swap: False leaves swap out, if the kernel does not account for it.
     """
     memory: Memory = {}
     if host.get("Memory"):
         memory["limit"] = host["Memory"]
         if limits_swap:
-            # Docker's rule: where only memory is limited, as much swap may be used again.
+            # Docker's rule: if only memory is limited, the same amount of swap is allowed.
             memory["swap"] = host.get("MemorySwap") or 2 * host["Memory"]
     if host.get("MemoryReservation"):
         memory["reservation"] = host["MemoryReservation"]

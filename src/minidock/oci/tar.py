@@ -1,24 +1,24 @@
-"""The tar format, read block by block: what an image layer is made of.
+"""A reader of the tar format, in which image layers are stored.
 
-A tar archive is a row of 512-byte blocks. Each file has one header block, then its content, padded
-to whole blocks; two blocks of zeros end it. What did not fit the header of 1979 was added in
-blocks before it, whose "files" say more about the next one:
+A tar archive is a sequence of 512-byte blocks. Each file has one header block, then its content,
+padded to whole blocks; two blocks of zeros end the archive. What does not fit the header of 1979 is
+in extension entries before it, which describe the next file:
 
     x   PAX: lines "LENGTH KEY=VALUE\\n"   long names, large numbers, xattrs, sparse maps
-    g   PAX for all that follows           git's commit id; passed over here, as Docker does
-    L K GNU: a long name, a long link      what old versions of GNU tar write
+    g   PAX for all following files        git's commit id; ignored, as in Docker
+    L K GNU: a long name, a long link      written by old versions of GNU tar
     S   GNU: a sparse file                 its map is in the header itself
 
-This is our own reader, and not Python's tarfile, for three reasons: each block must be seen as it
-came (`record`), since a layer is later made again bit by bit (engine/image/tar_split.py); tarfile
-takes a damaged header for the end of the archive, and here that is an error; and no length that an
-archive claims may be believed before its bytes have come.
+This reader replaces Python's tarfile for three reasons: each block must be available unchanged
+(`record`), since a layer is later reproduced bit by bit (engine/image/tar_split.py); tarfile takes
+a damaged header for the end of the archive, which must be an error; and a length in an archive must
+not be trusted before its bytes have arrived.
 
-What it refuses, all as ArchiveError: wrong checksums, negative or absurd numbers, NUL in names,
-sparse maps that overlap or leave the file, an archive that ends within a file.
+It refuses with ArchiveError: wrong checksums, negative or absurd numbers, NUL in names, sparse maps
+that overlap or exceed the file, an archive that ends within a file.
 
 Sources: tar(5) of libarchive; POSIX pax "ustar Interchange Format" and "pax Extended Header";
-GNU tar manual "Storing Sparse Files"; Go's archive/tar, by which Docker reads.
+GNU tar manual "Storing Sparse Files"; Go's archive/tar, which Docker uses.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Readable(Protocol):
-        """What a tar archive is read from: `read(n)` gives n bytes, fewer only at the end."""
+        """The source of a tar archive: `read(n)` returns n bytes, fewer only at the end."""
 
         def read(self, size: int, /) -> bytes: ...
 
@@ -61,11 +61,11 @@ _EXTENSION_MAX = 1 << 20  # bytes of one PAX or long-name block; Go's limit too
 
 
 class TarReader:
-    """Reads an archive entry by entry: `for entry in reader`, then its content, if it is wanted.
+    """Reads an archive entry by entry: `for entry in reader`, then its content, if needed.
 
-    record: called with each run of bytes that `next_entry` and `skip_rest` read, in order. The
-    content that is read by `read_content` is not recorded: who reads it knows where it went.
-    skip: passes over content without reading it, where the source can do that.
+    record: called with all bytes that `next_entry` and `skip_rest` read, in order. Content from
+    `read_content` is not recorded: its reader knows where it is stored.
+    skip: skips content without reading it, if the source can do that.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class TarReader:
             yield entry
 
     def next_entry(self) -> Entry | None:
-        """The next file of the archive, or None at its end; unread content is passed over."""
+        """Return the next file of the archive, or None at its end; unread content is skipped."""
         self.skip_content()
         pax: dict[bytes, bytes] = {}
         sparse_pairs: list[bytes] = []
@@ -96,7 +96,7 @@ class TarReader:
             block = self._next_header_block()
             if block is None:
                 if pax or long_name is not None or long_link is not None:
-                    raise ArchiveError("the tar archive ends where a file should follow")
+                    raise ArchiveError("the tar archive is truncated: it ends after a PAX header")
                 return None
             fields = HEADER.unpack(block)
             kind = fields[7][0]
@@ -122,7 +122,7 @@ class TarReader:
             return entry
 
     def read_content(self, size: int) -> bytes:
-        """Up to `size` bytes of the current entry's content; b"" at its end."""
+        """Read up to `size` bytes of the current entry's content; b"" at its end."""
         wanted = min(size, self._content_left)
         if not wanted:
             return b""
@@ -133,7 +133,7 @@ class TarReader:
         return content
 
     def skip_content(self) -> None:
-        """Pass over what is left of the current entry's content, and its padding."""
+        """Skip the rest of the current entry's content, and its padding."""
         left = self._content_left + self._padding
         self._content_left = self._padding = 0
         if self._skip is not None:
@@ -143,17 +143,17 @@ class TarReader:
             left -= len(self._read(min(left, 1 << 16)))
 
     def skip_rest(self) -> None:
-        """Read on from the end of the archive to the end of its stream: tar pads to 10 KiB."""
+        """Read from the end of the archive to the end of its stream: tar pads to 10 KiB."""
         while rest := self._source.read(1 << 16):
             if self._record is not None:
                 self._record(rest)
 
     def _next_header_block(self) -> bytes | None:
-        """The next header block with its checksum verified, or None at the archive's end."""
+        """Read the next header block and verify its checksum; None at the archive's end."""
         if self.ended:
             return None
         block = self._source.read(BLOCK)
-        if not block:  # no zero blocks at the end: Go's reader takes that as well
+        if not block:  # no zero blocks at the end: Go's reader accepts that as well
             self.ended = True
             return None
         if self._record is not None:
@@ -170,7 +170,7 @@ class TarReader:
         return block
 
     def _read(self, size: int) -> bytes:
-        """Exactly `size` bytes, recorded."""
+        """Read exactly `size` bytes, and record them."""
         content = self._source.read(size)
         if len(content) != size:
             raise ArchiveError("the tar archive is truncated: it ends within a file")
@@ -189,9 +189,9 @@ class TarReader:
     def _finish(
         self, entry: Entry, block: bytes, pax: dict[bytes, bytes], pairs: list[bytes]
     ) -> None:
-        """Find out how much content follows, and where in the file it belongs."""
+        """Determine how much content follows, and where in the file it belongs."""
         if b"\0" in entry.name or b"\0" in entry.link:
-            raise ArchiveError(f"the name {entry.shown()} in the tar archive holds a NUL")
+            raise ArchiveError(f"the name {entry.shown()} in the tar archive contains a NUL")
         if entry.kind in WITHOUT_CONTENT:
             entry.payload_bytes = entry.size_bytes = 0
         self._content_left = entry.payload_bytes
@@ -204,7 +204,7 @@ class TarReader:
             self._finish_sparse(entry, pax, pairs)
 
     def _finish_sparse(self, entry: Entry, pax: dict[bytes, bytes], pairs: list[bytes]) -> None:
-        """The same for a file that PAX records may say is sparse."""
+        """Do this for a file that is sparse according to its PAX records."""
         segments = tar_sparse.map_in_pax(pax, pairs)
         if tar_sparse.is_map_in_content(pax):
             segments, taken = tar_sparse.map_in_content(self._read, entry.payload_bytes)

@@ -1,11 +1,11 @@
-"""One header of a tar archive: 512 bytes, the PAX records before it, and what they say of a file.
+"""A tar header: its 512 bytes, the PAX records before it, and the file that they describe.
 
     offset   0 name 100 · mode 8 · uid 8 · gid 8 · size 12 · mtime 12 · checksum 8 · kind 1
            157 link 100 · magic 6 · version 2 · user 32 · group 32 · device 8+8 · prefix 155
 
-Numbers are octal text, or binary where they grew too large for that (GNU). PAX records are lines
-"LENGTH KEY=VALUE\\n" whose values take the place of the header's. No value is believed that a file
-cannot have: each is checked here, and refused with an ArchiveError.
+Numbers are octal text, or binary if they are too large for that (GNU). PAX records are lines
+"LENGTH KEY=VALUE\\n" whose values replace those of the header. Each value is checked; one that a
+file cannot have is refused with an ArchiveError.
 
 Sources: tar(5) of libarchive; POSIX pax "ustar Interchange Format", "pax Extended Header".
 """
@@ -22,7 +22,7 @@ REGULAR, HARD_LINK, SYMLINK, CHARACTER, BLOCK_DEVICE, DIRECTORY, FIFO = b"012345
 SPARSE, LONG_NAME, LONG_LINK, PAX, PAX_GLOBAL = b"SLKxg"
 OLD_REGULAR = 0
 _CONTIGUOUS = ord("7")
-KIND_OF = {  # by the format bits of a file's mode; an archive has no sockets
+KIND_OF = {  # by the file type bits of the mode; an archive has no sockets
     stat.S_IFREG: REGULAR,
     stat.S_IFLNK: SYMLINK,
     stat.S_IFCHR: CHARACTER,
@@ -32,17 +32,17 @@ KIND_OF = {  # by the format bits of a file's mode; an archive has no sockets
 }
 WITHOUT_CONTENT = frozenset((HARD_LINK, SYMLINK, CHARACTER, BLOCK_DEVICE, DIRECTORY, FIFO))
 HEADER = struct.Struct("100s8s8s8s12s12s8s1s100s6s2s32s32s8s8s155s12x")
-_ID_MAX = 0xFFFFFFFE  # chown(2) takes 0xffffffff for "leave it as it is"
+_ID_MAX = 0xFFFFFFFE  # to chown(2), 0xffffffff means "no change"
 _SIZE_MAX = (1 << 63) - 1
 _XATTR_KEY = b"SCHILY.xattr."
 
 
 class Entry:
-    """One file of an archive, as its header and the extensions before it describe it.
+    """A file of an archive, as described by its header and the extensions before it.
 
-    kind: one of REGULAR, HARD_LINK and so on; other values are what the archive said.
-    payload_bytes: how much content follows in the archive; size_bytes: of the file, with its holes.
-    segments: (offset, length) of each run of data in a sparse file; None for all others.
+    kind: one of REGULAR, HARD_LINK and so on; other values are the archive's own.
+    payload_bytes: size of the content in the archive; size_bytes: of the file, with its holes.
+    segments: (offset, length) of each data segment of a sparse file; None for other files.
     xattrs: name -> value, both bytes.
     """
 
@@ -66,21 +66,21 @@ class Entry:
     xattrs: dict[bytes, bytes]
 
     def shown(self) -> str:
-        """The name as an error may print it: one line, not too long."""
+        """Return the name for error messages: one line, truncated."""
         return shown(self.name)
 
 
 def shown(name: bytes) -> str:
-    """A name out of an archive as an error may print it: quoted, one line, not too long."""
+    """Format a name of an archive for error messages: quoted, one line, truncated."""
     text = repr(name.decode("utf-8", "backslashreplace"))
     return text if len(text) <= 120 else text[:80] + "…" + text[-20:]
 
 
 def basic_entry(fields: tuple[bytes, ...], kind: int) -> Entry:
-    """An entry from its header block alone."""
+    """Create an entry from its header block alone."""
     entry = Entry()
     name = fields[0].partition(b"\0")[0]
-    if fields[9] == b"ustar\0":  # not "ustar ": there GNU keeps other things in this field
+    if fields[9] == b"ustar\0":  # not "ustar ": GNU uses this field for other data
         prefix = fields[15].partition(b"\0")[0]
         name = prefix + b"/" + name if prefix else name
     entry.name = name
@@ -103,7 +103,7 @@ def basic_entry(fields: tuple[bytes, ...], kind: int) -> Entry:
 
 
 def apply_pax(entry: Entry, pax: dict[bytes, bytes]) -> None:
-    """What PAX records say instead of the header; an empty one says nothing."""
+    """Apply PAX records, which override the header; an empty value is ignored."""
     entry.name = pax.get(b"path") or entry.name
     entry.link = pax.get(b"linkpath") or entry.link
     if size := pax.get(b"size"):
@@ -132,7 +132,7 @@ def decimal(text: bytes, what: str) -> int:
 
 
 def _nanoseconds(text: bytes) -> int:
-    """A PAX time such as "1732450000.25" in nanoseconds, without a float's rounding."""
+    """Convert a PAX time such as "1732450000.25" to nanoseconds, without rounding errors."""
     whole, _, fraction = text.partition(b".")
     digits = whole.removeprefix(b"-")
     if not digits.isdigit() or len(digits) > 19 or (fraction and not fraction.isdigit()):
@@ -142,7 +142,7 @@ def _nanoseconds(text: bytes) -> int:
 
 
 def checksum_matches(block: bytes) -> bool:
-    """The header's bytes summed up, its checksum field taken as blanks."""
+    """Compare the checksum: the sum of the header's bytes, with blanks in the checksum field."""
     try:
         claimed = _parse_signed(block[148:156], "checksum")
     except ArchiveError:
@@ -151,13 +151,15 @@ def checksum_matches(block: bytes) -> bool:
     total = sum(counted)
     if claimed == total:
         return True
-    return claimed == total - 256 * sum(byte > 127 for byte in counted)  # as signed bytes, of old
+    return claimed == total - 256 * sum(
+        byte > 127 for byte in counted
+    )  # of signed bytes, in old archives
 
 
 def parse_number(field: bytes, what: str) -> int:
-    """A number of a tar header: octal text, or binary where its first bit is set.
+    """Parse a number of a tar header: octal text, or binary if its first bit is set.
 
-    what: what it counts, for the error. Raises ArchiveError for one that is negative or absurd.
+    what: its meaning, for the error. Raises ArchiveError for a negative or absurd number.
     """
     value = _parse_signed(field, what)
     if not 0 <= value <= _SIZE_MAX:
@@ -179,7 +181,7 @@ def _parse_signed(field: bytes, what: str) -> int:
 
 
 def parse_pax(extension: bytes) -> tuple[dict[bytes, bytes], list[bytes]]:
-    """The records of a PAX header, and apart from them the numbers of a sparse map 0.0."""
+    """Parse the records of a PAX header, and separately the numbers of a sparse map 0.0."""
     records: dict[bytes, bytes] = {}
     sparse_pairs: list[bytes] = []
     at = 0

@@ -1,8 +1,8 @@
-"""Sparse files in tar archives: which parts of a file are there, and which are holes.
+"""Sparse files in tar archives: which parts of a file are data, and which are holes.
 
-GNU tar has written this in four ways. The oldest stands in the header block itself (kind "S"), the
-others in PAX records (0.0, 0.1) or in front of the content (1.0). Each ends here as a list of
-(offset, length) pairs, which must be in order, within the file, and account for all that follows.
+GNU tar has four formats for this map. The oldest is in the header block itself (kind "S"), the
+others in PAX records (0.0, 0.1) or before the content (1.0). Each becomes a list of (offset,
+length) pairs, which must be in order, within the file, and add up to the size of the content.
 
 Source: GNU tar manual, appendix "Storing Sparse Files".
 """
@@ -22,7 +22,7 @@ _SEGMENTS_MAX = 1 << 20
 
 
 def map_in_headers(block: bytes, read: Callable[[int], bytes]) -> Segments:
-    """The old GNU map: four pairs in the header, then 21 in each block that goes on with it."""
+    """Read the old GNU map: four pairs in the header, then 21 in each continuation block."""
     pairs = [block[at : at + 12] for at in range(386, 482, 12)]
     goes_on = block[482]
     while goes_on:
@@ -35,7 +35,7 @@ def map_in_headers(block: bytes, read: Callable[[int], bytes]) -> Segments:
 
 
 def map_in_pax(pax: dict[bytes, bytes], pairs: list[bytes]) -> Segments | None:
-    """The map of PAX formats 0.0 (as `pairs`) and 0.1; None where there is none."""
+    """Parse the map of PAX formats 0.0 (as `pairs`) and 0.1; None if there is none."""
     if b"GNU.sparse.map" in pax:
         return _segments(pax[b"GNU.sparse.map"].split(b","))
     if pairs or b"GNU.sparse.numblocks" in pax:
@@ -44,12 +44,12 @@ def map_in_pax(pax: dict[bytes, bytes], pairs: list[bytes]) -> Segments | None:
 
 
 def is_map_in_content(pax: dict[bytes, bytes]) -> bool:
-    """Whether the map stands in front of the content: PAX format 1.0."""
+    """Whether the map is before the content: PAX format 1.0."""
     return pax.get(b"GNU.sparse.major") == b"1" and pax.get(b"GNU.sparse.minor") == b"0"
 
 
 def map_in_content(read: Callable[[int], bytes], content_bytes: int) -> tuple[Segments, int]:
-    """The map of PAX format 1.0: decimal lines, padded to whole blocks; and the bytes it took."""
+    """Read the map of PAX format 1.0, decimal lines in whole blocks; returns also its size."""
     lines: list[bytes] = []
     rest = b""
     wanted, taken = 1, 0
@@ -68,7 +68,7 @@ def map_in_content(read: Callable[[int], bytes], content_bytes: int) -> tuple[Se
 
 
 def apply_map(entry: Entry, segments: Segments, size_bytes: int) -> None:
-    """Make an entry a sparse file. Raises ArchiveError for a map that cannot be."""
+    """Make an entry a sparse file. Raises ArchiveError for an invalid map."""
     entry.segments = segments
     entry.size_bytes = size_bytes
     end = 0
@@ -80,12 +80,12 @@ def apply_map(entry: Entry, segments: Segments, size_bytes: int) -> None:
     if total != entry.payload_bytes:
         raise ArchiveError(
             f"the map of the sparse file {entry.shown()} has {total} bytes of data, "
-            f"and {entry.payload_bytes} follow"
+            f"but {entry.payload_bytes} follow"
         )
 
 
 def size_in_pax(entry: Entry, pax: dict[bytes, bytes]) -> int:
-    """The size of a sparse file with its holes."""
+    """Return the size of a sparse file with its holes."""
     size = pax.get(b"GNU.sparse.realsize") or pax.get(b"GNU.sparse.size")
     if size is None:
         raise ArchiveError(f"the sparse file {entry.shown()} has no size")
@@ -102,4 +102,4 @@ def _segments(numbers: list[bytes]) -> Segments:
 
 def _check_count(numbers: int) -> None:
     if numbers > 2 * _SEGMENTS_MAX:
-        raise ArchiveError("a sparse file in the tar archive has too many pieces")
+        raise ArchiveError("a sparse file in the tar archive has too many segments")

@@ -1,8 +1,8 @@
-"""Headers of a tar archive, as `save` and `commit` write them.
+"""Headers of the tar archives that `save` and `commit` write.
 
-The plain ustar header wherever it can say all there is to say; a PAX header in front of it for long
-names, large numbers and extended attributes, by the keys that Docker's own layers use. Times are
-whole seconds, as in Docker's layers.
+A plain ustar header if it suffices; otherwise with a PAX header before it for long names, large
+numbers and extended attributes, by the keys that Docker's layers use. Times are whole seconds, as
+in Docker's layers.
 
 Sources: POSIX pax "ustar Interchange Format"; tar(5) of libarchive for SCHILY.xattr.
 """
@@ -36,9 +36,9 @@ def header(
     device: tuple[int, int] = (0, 0),
     xattrs: Mapping[bytes, bytes] | None = None,
 ) -> bytes:
-    """The blocks that come before a file's content in an archive.
+    """Encode the blocks before a file's content in an archive.
 
-    name: relative; that of a directory gets its "/" here. device: major and minor number.
+    name: relative; a directory's name gets a "/" here. device: major and minor number.
     """
     if kind == DIRECTORY:
         name += b"/"
@@ -56,12 +56,12 @@ def header(
 
 
 def padding(size_bytes: int) -> bytes:
-    """The zeros that fill a content's last block."""
+    """Return the zeros that pad the last block of a content."""
     return bytes(-size_bytes % BLOCK)
 
 
 def _pax(name: bytes, records: dict[bytes, bytes]) -> bytes:
-    """A PAX header with some records; nothing for none."""
+    """Encode a PAX header with some records; b"" without records."""
     if not records:
         return b""
     content = b"".join(_record(key, records[key]) for key in sorted(records))
@@ -73,7 +73,7 @@ def _pax(name: bytes, records: dict[bytes, bytes]) -> bytes:
 
 
 def _record(key: bytes, value: bytes) -> bytes:
-    """ "LENGTH KEY=VALUE\\n", in which the length counts its own digits too."""
+    """Encode "LENGTH KEY=VALUE\\n", in which the length includes its own digits."""
     rest = b" " + key + b"=" + value + b"\n"
     length = len(rest)
     while len(rest) + len(b"%d" % length) != length:
@@ -92,7 +92,7 @@ def _block(
     link: bytes,
     device: tuple[int, int],
 ) -> bytes:
-    """One ustar header block; what does not fit is cut off here, and whole in the PAX header."""
+    """Encode a ustar header block; what does not fit is truncated here, complete in PAX."""
     fields = [
         name[:100],
         _octal(mode, 8),

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from minidock.engine.container.bundle import bundle_config
 from minidock.engine.container.lookup import find
-from minidock.engine.monitor.launch import bundle_config
 from minidock.errors import CommandNotFound, Conflict
 from minidock.kernel import namespace
 from minidock.kernel.op import Journal, use_journal

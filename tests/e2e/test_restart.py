@@ -18,9 +18,8 @@ from typing import Any
 import pytest
 
 from minidock.engine.container import containers
-from minidock.engine.container.containers import mark_ended
+from minidock.engine.container.containers import mark_ended, save_running, set_running
 from minidock.engine.container.lookup import find
-from minidock.engine.monitor.launch import save_running, set_running
 from minidock.paths import Store
 from support import stores
 from support.command import Minidock

@@ -12,7 +12,7 @@ from test_cli_create_body import minidock_body
 
 from minidock.cli.flags.timestamps import parse_timestamp
 from minidock.comma_separated import read_record
-from minidock.engine.container.quota import size_of
+from minidock.engine.container.own_layer import size_of
 from minidock.engine.dockerfile.duration import parse_go_duration
 from minidock.engine.monitor.logs import limits_of
 from minidock.errors import MinidockError

@@ -10,7 +10,9 @@ from minidock.errors import UsageError
 from minidock.kernel import capability
 from minidock.oci import runtime_config as rc
 from minidock.runtime import channel
+from minidock.runtime.cgroup_mount import VisibleCgroups
 from minidock.runtime.config import check_config
+from minidock.runtime.inherited import nothing_inherited
 from minidock.runtime.init import InitContext, init_program
 
 KINDS = ("mount", "pid", "uts", "ipc", "network", "cgroup")
@@ -38,8 +40,9 @@ def config(**process: Any) -> dict[str, Any]:
 def names(told: dict[str, Any], filter_program: bytes | None = b"x") -> list[str]:
     ours, theirs = channel.pair()
     context = InitContext(
-        rootfs="/rootfs", join_cgroup=print, hierarchies=[], joined={},
-        filter_program=filter_program, channel=theirs, start_fifo=9,
+        rootfs="/rootfs", join_cgroup=print, joined={}, filter_program=filter_program,
+        cgroups=VisibleCgroups([], has_namespace=True), inherited=nothing_inherited("box"),
+        channel=theirs, start_fifo=9,
     )  # fmt: skip
     found = [step.act.__name__ for step in init_program(told, context)]
     ours.close()

@@ -132,6 +132,16 @@ def flag_words(flags: int) -> Iterator[str]:
     return (word for flag, word in words.items() if flags & flag)
 
 
+def attributes_of(flags: int) -> int:
+    """mount_setattr(2)'s MOUNT_ATTR_* for mount(2)'s MS_* flags."""
+    attributes = {
+        MS_RDONLY: MOUNT_ATTR_RDONLY, MS_NOSUID: MOUNT_ATTR_NOSUID, MS_NODEV: MOUNT_ATTR_NODEV,
+        MS_NOEXEC: MOUNT_ATTR_NOEXEC, MS_NOATIME: MOUNT_ATTR_NOATIME,
+        MS_NODIRATIME: MOUNT_ATTR_NODIRATIME,
+    }  # fmt: skip
+    return sum(attribute for flag, attribute in attributes.items() if flags & flag)
+
+
 def plain_mount(
     source: bytes | None,
     target: bytes,

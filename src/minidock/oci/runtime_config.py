@@ -24,6 +24,7 @@ MASKED_PATHS = [
 ]  # fmt: skip
 READONLY_PATHS = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
 DEFAULT_SHM_BYTES = 64 * 1024 * 1024
+WITHOUT_ANNOTATION = "minidock.without"  # isolation to omit, comma-separated
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -132,6 +133,24 @@ def runtime_config(
     if seccomp is not None:
         config["linux"]["seccomp"] = seccomp
     return config
+
+
+def has_own_mounts(config: dict[str, Any]) -> bool:
+    """Whether the container has its own mount namespace."""
+    return any(ns["type"] == "mount" for ns in config["linux"]["namespaces"])
+
+
+def changes_root_by_chroot(config: dict[str, Any]) -> bool:
+    """Whether chroot(2) replaces pivot_root(2): on request, or without a mount namespace.
+
+    pivot_root(2) in the host's mount namespace would change the root of every host process.
+    """
+    return not has_own_mounts(config) or "pivot_root" in disabled_isolation(config)
+
+
+def disabled_isolation(config: dict[str, Any]) -> list[str]:
+    """The isolation that the annotation minidock.without disables."""
+    return str((config.get("annotations") or {}).get(WITHOUT_ANNOTATION, "")).split(",")
 
 
 def _paths(host: dict[str, Any], field: str, usual: list[str]) -> list[str]:

@@ -14,7 +14,7 @@ from minidock.kernel import namespace
 from minidock.kernel.mount import mount_point_of
 from minidock.kernel.node import make_fifo
 from minidock.runtime import channel
-from minidock.runtime.config import visible_hierarchies
+from minidock.runtime.cgroup_mount import visible_cgroups
 from minidock.runtime.init import InitContext, init_program, new_namespace_kinds, run_init
 
 TYPE_CHECKING = False
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
     from minidock.document_types.runtime_spec import OciState
     from minidock.kernel.cgroup import Cgroup
+    from minidock.runtime.inherited import Inherited
 
 
 class CreateOptions:
     """Options of `create` beside the bundle.
 
     stdio: descriptors that become 0, 1 and 2; None passes on the caller's. filter_cache: directory
-    of compiled seccomp filters. preserved_fds: how many descriptors from 3 on the command gets.
-    keyring: the name of its new session keyring, "" for the caller's.
+    of compiled seccomp filters. inherited: what the command gets from the caller beside its stdio.
     """
 
     def __init__(
@@ -38,13 +38,11 @@ class CreateOptions:
         *,
         stdio: tuple[int, int, int] | None,
         filter_cache: str,
-        preserved_fds: int = 0,
-        keyring: str = "",
+        inherited: Inherited,
     ) -> None:
         self.stdio = stdio
         self.filter_cache = filter_cache
-        self.preserved_fds = preserved_fds
-        self.keyring = keyring
+        self.inherited = inherited
 
 
 def create_init(
@@ -71,18 +69,21 @@ def create_init(
         cgroup_fd = group.fd_for_clone()
         if cgroup_fd is not None:
             opened.append(cgroup_fd)
+
+        def join_cgroup() -> None:
+            group.join(cloned_inside=cgroup_fd is not None)
+
         context = InitContext(
             rootfs=oci_state["rootfs"],
             rootfs_mount=mount_point_of(oci_state["rootfs"]),
-            join_cgroup=_JoinCgroup(group, cloned_inside=cgroup_fd is not None),
-            hierarchies=visible_hierarchies(group),
+            join_cgroup=join_cgroup,
+            cgroups=visible_cgroups(group, config),
             joined=joined,
             filter_program=compile_filter(config, options.filter_cache),
             channel=theirs,
             # O_RDWR: with init as a writer, a process that opens and closes the FIFO causes no EOF.
             start_fifo=_open(f"{directory}/start.fifo", opened, os.O_RDWR),
-            preserved_fds=options.preserved_fds,
-            keyring=options.keyring,
+            inherited=options.inherited,
             state=oci_state,
         )
         program = init_program(config, context)
@@ -139,15 +140,3 @@ def clone_init(
             namespace.setns(own, ["pid"], place="")
     finally:
         os.close(own)
-
-
-class _JoinCgroup:
-    """A step that moves its caller into the cgroup; printed as join_cgroup."""
-
-    def __init__(self, group: Cgroup, *, cloned_inside: bool) -> None:
-        self._group = group
-        self._cloned_inside = cloned_inside
-        self.__name__ = "join_cgroup"
-
-    def __call__(self) -> None:
-        self._group.join(cloned_inside=self._cloned_inside)

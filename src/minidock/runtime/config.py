@@ -13,19 +13,17 @@ Source: OCI runtime-spec config, config-linux.
 from __future__ import annotations
 
 from minidock.errors import UsageError
-from minidock.kernel import cgroup
 from minidock.kernel.mount import PROPAGATION
 from minidock.kernel.namespace import KINDS
 from minidock.kernel.process import RLIMITS
+from minidock.oci.runtime_config import disabled_isolation
 from minidock.runtime import hooks
 from minidock.runtime.process_config import apparmor_file
-from minidock.runtime.rootfs import Hierarchy, disabled_isolation, parse_options
+from minidock.runtime.rootfs import parse_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-    from minidock.kernel.cgroup import Cgroup
 
 _TOP = {
     "ociVersion", "root", "process", "hostname", "domainname", "mounts", "hooks", "annotations",
@@ -138,20 +136,6 @@ def _check_sysctl(name: str, kinds: list[str]) -> None:
         raise UsageError(f"sysctl {name!r} is not namespaced: it would change the host")
     if needs not in kinds:
         raise UsageError(f"sysctl {name!r} needs a {needs} namespace of the container's own")
-
-
-def visible_hierarchies(group: Cgroup) -> list[Hierarchy]:
-    """The host's cgroup v1 hierarchies with the container's directories; empty on cgroup v2."""
-    if cgroup.is_v2():
-        return []
-    visible = {}
-    for controller, directory in group.paths().items():
-        if not controller:
-            continue  # the v2 hierarchy of hybrid mode has no controller
-        name = directory.removesuffix(f"/{group.path}").rpartition("/")[2]
-        data = controller if controller.startswith("name=") else name
-        visible[name] = Hierarchy(name, data, directory)
-    return [visible[name] for name in sorted(visible)]
 
 
 def _object(value: Any, name: str) -> dict[str, Any]:

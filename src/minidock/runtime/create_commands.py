@@ -25,6 +25,7 @@ from minidock.runtime import lifecycle, state
 from minidock.runtime.arguments import Call
 from minidock.runtime.clone import compile_filter
 from minidock.runtime.foreground import Foreground
+from minidock.runtime.inherited import Inherited, keyring_name
 from minidock.runtime.log import Log
 from minidock.undo import UndoOnError
 
@@ -220,8 +221,10 @@ def _create(
         stdio=stdio,
         filter_cache=_filter_cache(call),
         config=config,
-        preserved_fds=call.flags["preserve_fds"],
-        new_keyring=not call.flags["no_new_keyring"],
+        inherited=Inherited(
+            keyring="" if call.flags["no_new_keyring"] else keyring_name(call.id),
+            preserved_fds=call.flags["preserve_fds"],
+        ),
     )
 
 

@@ -17,10 +17,10 @@ from errno import ENODEV, ENOENT, ESRCH
 from minidock.errors import Conflict, KernelError, MinidockError
 from minidock.kernel import capability, namespace, process
 from minidock.kernel.cgroup_tree import open_cgroup
-from minidock.kernel.keyring import join_session_keyring
 from minidock.kernel.op import current_journal, use_journal
 from minidock.kernel.path import chroot
 from minidock.kernel.streams import take_streams
+from minidock.oci.runtime_config import changes_root_by_chroot
 from minidock.runtime import channel, state
 from minidock.runtime.children import (
     children,
@@ -30,6 +30,7 @@ from minidock.runtime.children import (
     reap_eventually,
     tracked,
 )
+from minidock.runtime.inherited import Inherited, descriptor_steps, session_steps
 from minidock.runtime.init import report, seal_imports
 from minidock.runtime.process_config import (
     command_steps,
@@ -39,7 +40,6 @@ from minidock.runtime.process_config import (
     terminal_steps,
 )
 from minidock.runtime.program import Step, perform
-from minidock.runtime.rootfs import changes_root_by_chroot
 from minidock.signals import SIGKILL
 
 TYPE_CHECKING = False
@@ -65,8 +65,7 @@ def exec_program(
     filter_program: bytes | None,
     ours: channel.Channel,
     *,
-    keyring: str,
-    preserved_fds: int,
+    inherited: Inherited,
     instead: Callable[[], None] | None = None,
 ) -> list[Step]:
     """All steps of the process of exec, in order. spec: OCI's "process".
@@ -74,12 +73,11 @@ def exec_program(
     instead: a function to call instead of execve.
     """
     steps = [
-        Step(process.new_session),
-        *([Step(join_session_keyring, keyring)] if keyring else []),
+        *session_steps(inherited),
         *terminal_steps(spec, ours),
         *credential_steps(spec, filter_program),
     ]
-    last = final_steps(spec, filter_program, preserved_fds=preserved_fds)
+    last = [*descriptor_steps(inherited), *final_steps(spec, filter_program)]
     if instead is not None:
         return [*steps, *_as_after_execve(spec), *last[:-1], Step(ours.close), Step(instead)]
     return [*steps, *command_steps(spec), *last]
@@ -162,15 +160,9 @@ class ExecStart:
         self._earlier = children()
         self._ours, theirs = channel.pair()
         self._socket = f"socket:[{os.fstat(theirs.fileno()).st_ino}]"
-        program = exec_program(
-            spec,
-            filter_program,
-            theirs,
-            keyring=known.content.get("keyring", ""),
-            preserved_fds=preserved_fds,
-            instead=instead,
-        )
-        keep_fds = [*(stdio or ()), *range(3, 3 + preserved_fds)]
+        inherited = Inherited(keyring=known.content.get("keyring", ""), preserved_fds=preserved_fds)
+        program = exec_program(spec, filter_program, theirs, inherited=inherited, instead=instead)
+        keep_fds = [*(stdio or ()), *inherited.descriptors()]
         try:
             self._stage = _create_stage(
                 known,

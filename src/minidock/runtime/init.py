@@ -23,13 +23,12 @@ from errno import ENOENT, ENOEXEC
 
 from minidock.errors import CommandNotFound, CommandNotRunnable, KernelError
 from minidock.kernel import link, namespace, process
-from minidock.kernel.keyring import join_session_keyring
 from minidock.kernel.netlink import Netlink
 from minidock.kernel.node import make_mount_point
 from minidock.kernel.op import current_journal, of_descriptor, op, quote, use_journal
 from minidock.kernel.streams import take_streams
 from minidock.runtime import hooks
-from minidock.runtime.channel import Channel
+from minidock.runtime.inherited import descriptor_steps, session_steps
 from minidock.runtime.process_config import (
     command_steps,
     credential_steps,
@@ -38,7 +37,6 @@ from minidock.runtime.process_config import (
 )
 from minidock.runtime.program import Slot, Step, perform
 from minidock.runtime.rootfs import (
-    Hierarchy,
     console_steps,
     device_steps,
     enter_steps,
@@ -52,17 +50,20 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from minidock.document_types.runtime_spec import OciState
+    from minidock.runtime.cgroup_mount import VisibleCgroups
+    from minidock.runtime.channel import Channel
+    from minidock.runtime.inherited import Inherited
 
 
 class InitContext:
     """What the runtime opened or created on the host for init.
 
     rootfs: absolute path. rootfs_mount: the mount point that it lies on. join_cgroup: moves the
-    caller into the container's cgroup. hierarchies: visible cgroup v1 hierarchies. joined:
+    caller into the container's cgroup. cgroups: what the container sees of the host's. joined:
     descriptors of namespaces to join, by OCI type. filter_program: compiled seccomp filter.
     channel: init's end. start_fifo: descriptor of the FIFO to which `start` writes a byte.
-    preserved_fds: how many descriptors from 3 on the command gets. keyring: the name of a new
-    session keyring, or "". state: the OCI state, for init's hooks.
+    inherited: what the command gets from the caller beside its stdio. state: the OCI state, for
+    init's hooks.
     """
 
     def __init__(
@@ -71,31 +72,29 @@ class InitContext:
         rootfs: str,
         rootfs_mount: str = "/",
         join_cgroup: Callable[[], None],
-        hierarchies: list[Hierarchy],
+        cgroups: VisibleCgroups,
         joined: dict[str, int],
         filter_program: bytes | None,
         channel: Channel,
         start_fifo: int,
-        preserved_fds: int = 0,
-        keyring: str = "",
+        inherited: Inherited,
         state: OciState | None = None,
     ) -> None:
         self.rootfs = rootfs
         self.rootfs_mount = rootfs_mount
         self.join_cgroup = join_cgroup
-        self.hierarchies = hierarchies
+        self.cgroups = cgroups
         self.joined = joined
         self.filter_program = filter_program
         self.channel = channel
         self.start_fifo = start_fifo
-        self.preserved_fds = preserved_fds
-        self.keyring = keyring
+        self.inherited = inherited
         self.state: Mapping[str, object] = state or {}
 
     def descriptors(self) -> list[int]:
         """The inherited descriptors that init keeps, beside its stdio."""
-        preserved = range(3, 3 + self.preserved_fds)
-        return [*preserved, self.channel.fileno(), self.start_fifo, *self.joined.values()]
+        inherited = self.inherited.descriptors()
+        return [*inherited, self.channel.fileno(), self.start_fifo, *self.joined.values()]
 
 
 def init_program(config: dict[str, Any], context: InitContext) -> list[Step]:
@@ -108,9 +107,7 @@ def init_program(config: dict[str, Any], context: InitContext) -> list[Step]:
         Step(process.set_not_dumpable),
         Step(context.join_cgroup),
         *namespace_steps(config, context),
-        *tree_steps(
-            config, context.rootfs, parent=context.rootfs_mount, hierarchies=context.hierarchies
-        ),
+        *tree_steps(config, context.rootfs, parent=context.rootfs_mount, cgroups=context.cgroups),
         *hook_steps(config, context),
         *enter_steps(config, context.rootfs),
         Step(make_mount_point, "/", spec["cwd"], like=""),  # the image may lack it
@@ -124,7 +121,8 @@ def init_program(config: dict[str, Any], context: InitContext) -> list[Step]:
         Step(context.channel.send_ready),
         Step(wait_for_start, context.start_fifo),
         *start_hook_steps(config, context),
-        *final_steps(spec, context.filter_program, preserved_fds=context.preserved_fds),
+        *descriptor_steps(context.inherited),
+        *final_steps(spec, context.filter_program),
     ]
 
 
@@ -135,9 +133,7 @@ def namespace_steps(config: dict[str, Any], context: InitContext) -> list[Step]:
     steps = [
         Step(namespace.setns, fd, [kind], place=paths[kind]) for kind, fd in context.joined.items()
     ]
-    steps.append(Step(process.new_session))
-    if context.keyring:
-        steps.append(Step(join_session_keyring, context.keyring))
+    steps += session_steps(context.inherited)
     if "cgroup" in new:
         steps.append(Step(namespace.unshare, ["cgroup"]))
     if "network" in new:

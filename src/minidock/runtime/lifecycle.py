@@ -21,7 +21,7 @@ import select
 from errno import ENOENT, ENXIO
 
 from minidock import jsontext
-from minidock.errors import Conflict, KernelError, MinidockError, NotFound, UsageError
+from minidock.errors import Conflict, MinidockError, NotFound, UsageError
 from minidock.kernel import device, flock, process
 from minidock.kernel.cgroup import Cgroup
 from minidock.kernel.cgroup_tree import home_of, open_cgroup
@@ -30,6 +30,7 @@ from minidock.runtime import channel, hooks, state
 from minidock.runtime.children import reap_eventually
 from minidock.runtime.clone import CreateOptions, create_init
 from minidock.runtime.config import check_config
+from minidock.runtime.inherited import Inherited, nothing_inherited
 from minidock.signals import SIGKILL
 from minidock.undo import UndoOnError
 
@@ -73,26 +74,22 @@ def create(
     stdio: tuple[int, int, int] | None,
     filter_cache: str,
     config: dict[str, Any] | None = None,
-    preserved_fds: int = 0,
-    new_keyring: bool = True,
+    inherited: Inherited | None = None,
 ) -> Container:
     """Create the container of a bundle; init then waits for `start`.
 
     bundle: directory with config.json. root: where the runtime keeps its state.
     stdio: descriptors for the command; None passes on the caller's.
     filter_cache: directory for compiled seccomp filters. config: the result of `load_config`, if
-    already read. preserved_fds: how many descriptors from 3 on the command gets too.
+    already read. inherited: what the command gets from the caller beside its stdio; by default,
+    nothing.
     Raises UsageError for an unsupported config, Conflict for an id in use, CommandNotFound,
     CommandNotRunnable, KernelError. An error undoes everything.
     """
     bundle = os.path.realpath(bundle)
     config = config or load_config(bundle)
-    options = CreateOptions(
-        stdio=stdio,
-        filter_cache=filter_cache,
-        preserved_fds=preserved_fds,
-        keyring=f"_ses.{container_id}" if new_keyring else "",
-    )
+    inherited = inherited or nothing_inherited(container_id)
+    options = CreateOptions(stdio=stdio, filter_cache=filter_cache, inherited=inherited)
     rootfs = find_rootfs(bundle, config)
     group = open_cgroup(*cgroup_of(config, container_id))
     with UndoOnError() as undo:
@@ -133,7 +130,7 @@ def _first_content(
         "created": state.now(),
         "cgroup": [group.parent, group.name],
         "annotations": config.get("annotations") or {},
-        "keyring": options.keyring,
+        **options.inherited.recorded(),
     }
     if config.get("hooks"):
         content["hooks"] = config["hooks"]
@@ -334,6 +331,3 @@ def _remove_directory(directory: str) -> None:
         os.rmdir(directory)
     except FileNotFoundError:
         pass  # another delete was faster, or it never existed
-
-
-__all__ = ["Container", "KernelError", "create", "delete", "kill", "load_config", "start"]

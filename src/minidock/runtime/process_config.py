@@ -136,16 +136,9 @@ def command_steps(spec: dict[str, Any]) -> list[Step]:
     ]
 
 
-def final_steps(
-    spec: dict[str, Any], filter_program: bytes | None, *, preserved_fds: int = 0
-) -> list[Step]:
-    """The last steps, up to execve(2).
-
-    preserved_fds: how many descriptors from 3 on the command gets.
-    """
+def final_steps(spec: dict[str, Any], filter_program: bytes | None) -> list[Step]:
+    """The last steps, up to execve(2)."""
     steps = []
-    if preserved_fds:
-        steps.append(Step(process.preserve_fds, 3, 2 + preserved_fds))
     if filter_program is not None and spec.get("noNewPrivileges"):
         steps.append(_filter_step(filter_program))
     return [

@@ -16,11 +16,15 @@ from minidock.errors import UsageError
 from minidock.kernel import mount as m
 from minidock.kernel.node import change_owner, make_device, make_link, make_mount_point
 from minidock.kernel.path import chroot, enter_directory
+from minidock.oci.runtime_config import changes_root_by_chroot, has_own_mounts
+from minidock.runtime.cgroup_mount import cgroup_steps
 from minidock.runtime.program import Slot, Step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from minidock.runtime.cgroup_mount import VisibleCgroups
 
 _FLAGS = {
     "ro": m.MS_RDONLY, "nosuid": m.MS_NOSUID, "nodev": m.MS_NODEV, "noexec": m.MS_NOEXEC,
@@ -34,16 +38,10 @@ _CLEARED = {
     "diratime": m.MS_NODIRATIME, "norelatime": m.MS_RELATIME, "nostrictatime": m.MS_STRICTATIME,
     "defaults": 0,
 }  # fmt: skip
-_ATTRIBUTES = {
-    m.MS_RDONLY: m.MOUNT_ATTR_RDONLY, m.MS_NOSUID: m.MOUNT_ATTR_NOSUID,
-    m.MS_NODEV: m.MOUNT_ATTR_NODEV, m.MS_NOEXEC: m.MOUNT_ATTR_NOEXEC,
-    m.MS_NOATIME: m.MOUNT_ATTR_NOATIME, m.MS_NODIRATIME: m.MOUNT_ATTR_NODIRATIME,
-}  # fmt: skip
 _RECURSIVE = {
     "rro": m.MOUNT_ATTR_RDONLY, "rnosuid": m.MOUNT_ATTR_NOSUID, "rnodev": m.MOUNT_ATTR_NODEV,
     "rnoexec": m.MOUNT_ATTR_NOEXEC,
 }  # fmt: skip
-_WITHOUT = "minidock.without"  # an annotation: runtime/config.py
 _REFUSED = ("idmap", "ridmap", "remount", "move")
 
 # The default devices of Docker and runc.
@@ -64,46 +62,16 @@ _LINKS = (
 )
 
 
-class Hierarchy:
-    """One cgroup v1 hierarchy of which the container sees its own cgroup.
-
-    name: below /sys/fs/cgroup. data: the mount's options. directory: the container's, on the host.
-    """
-
-    def __init__(self, name: str, data: str, directory: str) -> None:
-        self.name = name
-        self.data = data
-        self.directory = directory
-
-
-def changes_root_by_chroot(config: dict[str, Any]) -> bool:
-    """Whether chroot(2) replaces pivot_root(2): on request, or without a mount namespace.
-
-    pivot_root(2) in the host's mount namespace would change the root of every host process.
-    """
-    return not has_own_mounts(config) or "pivot_root" in disabled_isolation(config)
-
-
-def has_own_mounts(config: dict[str, Any]) -> bool:
-    """Whether the container has its own mount namespace."""
-    return any(ns["type"] == "mount" for ns in config["linux"]["namespaces"])
-
-
-def disabled_isolation(config: dict[str, Any]) -> list[str]:
-    """The isolation that the annotation minidock.without disables."""
-    return str((config.get("annotations") or {}).get(_WITHOUT, "")).split(",")
-
-
 def tree_steps(
-    config: dict[str, Any], rootfs: str, *, parent: str, hierarchies: list[Hierarchy]
+    config: dict[str, Any], rootfs: str, *, parent: str, cgroups: VisibleCgroups
 ) -> list[Step]:
     """Set mount propagation, make the rootfs a mount point, mount what config.json lists.
 
     By default the copy of the host's tree is a slave: it receives the host's mounts and propagates
     none. The mount below the rootfs is private, or the following mounts would appear on the host.
     Without a mount namespace only the rootfs changes.
-    rootfs: absolute path on the host. parent: the mount point that it lies on. hierarchies: the
-    visible cgroup v1 hierarchies; empty for cgroup v2, which has one.
+    rootfs: absolute path on the host. parent: the mount point that it lies on. cgroups: what the
+    container sees of the host's cgroups.
     """
     steps = []
     if has_own_mounts(config):
@@ -114,11 +82,7 @@ def tree_steps(
     if not changes_root_by_chroot(config):
         steps.append(Step(m.bind_to_itself, rootfs, "/"))  # pivot_root(2) requires a mount point
     for entry in config.get("mounts") or []:
-        if entry.get("type") == "cgroup":
-            own = any(ns["type"] == "cgroup" for ns in config["linux"]["namespaces"])
-            steps += cgroup_steps(entry, rootfs, hierarchies=hierarchies, has_namespace=own)
-        else:
-            steps += mount_steps(entry, rootfs)
+        steps += mount_steps(entry, rootfs, cgroups)
     return steps
 
 
@@ -140,25 +104,27 @@ def enter_steps(config: dict[str, Any], rootfs: str) -> list[Step]:
     ]
 
 
-def mount_steps(entry: dict[str, Any], rootfs: str) -> list[Step]:
-    """The steps of one entry of config.json's "mounts" of any type but cgroup."""
+def mount_steps(entry: dict[str, Any], rootfs: str, cgroups: VisibleCgroups) -> list[Step]:
+    """The steps of one entry of config.json's "mounts"."""
     target = entry["destination"]
     fstype = entry.get("type") or ""
     options = parse_options(entry.get("options") or [], subject=target)
-    if options.flags & m.MS_BIND or fstype == "bind":
+    if fstype == "cgroup":
+        steps = cgroup_steps(cgroups, rootfs, target, options.flags)
+    elif options.flags & m.MS_BIND or fstype == "bind":
         source = entry["source"]
         recursive = bool(options.flags & m.MS_REC)
         steps = [
             Step(make_mount_point, rootfs, target, like=source),
             Step(m.bind_mount, source, rootfs, target, recursive=recursive),
         ]
-        if _attributes(options.flags):
+        if m.attributes_of(options.flags):
             steps.append(
                 Step(
                     m.set_mount_attributes,
                     rootfs,
                     target,
-                    attributes=_attributes(options.flags),
+                    attributes=m.attributes_of(options.flags),
                     recursive=False,
                 )
             )
@@ -267,79 +233,6 @@ def parse_options(words: list[str], *, subject: str) -> MountOptions:
         else:
             options.data.append(word)
     return options
-
-
-def cgroup_steps(
-    entry: dict[str, Any], rootfs: str, *, hierarchies: list[Hierarchy], has_namespace: bool
-) -> list[Step]:
-    """Mount the container's part of the cgroup hierarchies.
-
-    A cgroup namespace limits the view to it. Without one (has_namespace False), the container's
-    directory of each v1 hierarchy is bind mounted; v2 is visible as a whole, as with runc.
-    """
-    target = entry["destination"]
-    options = parse_options(entry.get("options") or [], subject=target)
-    steps = [Step(make_mount_point, rootfs, target, like="")]
-    if not hierarchies:
-        steps.append(
-            Step(
-                m.mount_filesystem,
-                "cgroup",
-                rootfs,
-                target,
-                "cgroup2",
-                flags=options.flags,
-                data="",
-            )
-        )
-        return steps + options.post_mount_steps(rootfs, target)
-    writable = options.flags & ~m.MS_RDONLY
-    steps.append(
-        Step(m.mount_filesystem, "tmpfs", rootfs, target, "tmpfs", flags=writable, data="mode=755")
-    )
-    for hierarchy in hierarchies:
-        steps += _hierarchy_steps(
-            hierarchy, rootfs, target, options.flags, has_namespace=has_namespace
-        )
-    if options.flags & m.MS_RDONLY:
-        steps.append(_read_only(rootfs, target))
-    return steps + options.post_mount_steps(rootfs, target)
-
-
-def _hierarchy_steps(
-    hierarchy: Hierarchy, rootfs: str, target: str, flags: int, *, has_namespace: bool
-) -> list[Step]:
-    """Mount one cgroup v1 hierarchy, from the container's cgroup down."""
-    directory = f"{target}/{hierarchy.name}"
-    mount_point = Step(make_mount_point, rootfs, directory, like="")
-    if has_namespace:
-        source = hierarchy.name if hierarchy.data.startswith("name=") else "cgroup"
-        mount = Step(
-            m.mount_filesystem,
-            source,
-            rootfs,
-            directory,
-            "cgroup",
-            flags=flags,
-            data=hierarchy.data,
-        )
-        return [mount_point, mount]
-    return [
-        mount_point,
-        Step(m.bind_mount, hierarchy.directory, rootfs, directory, recursive=False),
-        Step(
-            m.set_mount_attributes,
-            rootfs,
-            directory,
-            attributes=_attributes(flags),
-            recursive=False,
-        ),
-    ]
-
-
-def _attributes(flags: int) -> int:
-    """The MOUNT_ATTR_* for mount(2)'s MS_* flags."""
-    return sum(attribute for flag, attribute in _ATTRIBUTES.items() if flags & flag)
 
 
 def device_steps(config: dict[str, Any]) -> list[Step]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def container_sizes(store: Store, container: Container) -> tuple[int, int]:
     """Return the bytes of the container's writable layer, and of all its layers."""
     from minidock.document import report_skipped
-    from minidock.engine.container.quota import mount_layer_privately
+    from minidock.engine.container.own_layer import mount_layer_privately
     from minidock.engine.image.images import ImageStore
     from minidock.errors import DamagedFile, NotFound
 

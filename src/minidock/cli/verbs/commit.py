@@ -29,7 +29,7 @@ def commit(
     from minidock.cli.output.progress_bar import Bars
     from minidock.engine.container.events import emit_container
     from minidock.engine.container.lookup import find
-    from minidock.engine.container.quota import mount_layer_privately
+    from minidock.engine.container.own_layer import mount_layer_privately
     from minidock.engine.image.commit import commit as commit_container
     from minidock.oci.reference import parse_tagged
 
@@ -64,8 +64,7 @@ def _frozen(store: Store, container: Container, *, wanted: bool) -> AbstractCont
 def diff(arguments: tuple[str, ...]) -> None:
     """List the files that a container added, changed or deleted"""
     from minidock.engine.container.lookup import find
-    from minidock.engine.container.overlay_directories import layers_of
-    from minidock.engine.container.quota import mount_layer_privately
+    from minidock.engine.container.own_layer import layers_of, mount_layer_privately
     from minidock.engine.image.diff import changes
 
     if not arguments[0]:
@@ -85,7 +84,7 @@ def export(arguments: tuple[str, ...], *, output: str) -> None:
     from minidock.cli.output.archive_output import Output
     from minidock.cli.output.progress_bar import Bars
     from minidock.engine.container.lookup import find
-    from minidock.engine.container.quota import mount_layer_privately
+    from minidock.engine.container.own_layer import mount_layer_privately
     from minidock.engine.copy.export import export as archive_of
 
     container = find(Store(), arguments[0])

@@ -23,6 +23,7 @@ from minidock.numerals import is_decimal
 from minidock.oci.runtime_config import (
     DEFAULT_PATH,
     DEFAULT_SHM_BYTES,
+    WITHOUT_ANNOTATION,
     default_devices,
     default_mounts,
     runtime_config,
@@ -50,6 +51,12 @@ def write_bundle(container: Container) -> None:
     user, home = resolve_user(container.paths.merged, container.config["User"], groups)
     config = config_of(container, user, home)
     documents.write(container.paths.config, jsontext.dumps(config), durable=False)
+
+
+def bundle_config(container: Container) -> dict[str, Any]:
+    """The config.json of the container's last start."""
+    with open(container.paths.config, encoding="utf-8") as file:
+        return jsontext.loads(file.read())  # type: ignore[no-any-return]
 
 
 def config_of(container: Container, user: dict[str, Any], home: str) -> dict[str, Any]:
@@ -178,7 +185,7 @@ def _namespaces(container: Container) -> list[dict[str, Any]]:
         "network": host.get("NetworkMode") or "",
         "cgroup": host.get("CgroupnsMode") or "",
     }
-    without = (host.get("Annotations") or {}).get("minidock.without", "")  # runtime/config.py
+    without = (host.get("Annotations") or {}).get(WITHOUT_ANNOTATION, "")
     namespaces = [] if "mount" in without.split(",") else [{"type": "mount"}]
     for kind, mode in modes.items():
         if mode == "host":

@@ -14,7 +14,7 @@ from minidock.engine.container.name_links import holder_of
 from minidock.engine.store import container_json
 from minidock.engine.store.container_json import list_ids
 from minidock.engine.store.locks import exclusive, is_owned, owner_of
-from minidock.engine.store.timestamps import timestamp
+from minidock.engine.store.timestamps import NEVER, timestamp
 from minidock.errors import Conflict, DamagedFile, NotFound
 from minidock.paths import Store
 
@@ -115,6 +115,26 @@ class Container:
         for network, endpoint in ours["NetworkSettings"]["Networks"].items():
             if names := endpoints.get(network, {}).get("DNSNames"):
                 endpoint["DNSNames"] = names
+
+
+def set_running(container: Container, pid: int) -> None:
+    """Have the document say that it runs; `save_running` writes it down."""
+    container.state.update(
+        Status="running", Running=True, Paused=False, Restarting=False, Pid=pid,
+        ExitCode=0, Error="", OOMKilled=False,
+        StartedAt=timestamp(), FinishedAt=container.state["FinishedAt"] or NEVER,
+    )  # fmt: skip
+    checks = (container.config.get("Healthcheck") or {}).get("Test") or ["NONE"]
+    if checks[0] != "NONE":
+        known = container.state.get("Health") or {"Log": []}
+        container.state["Health"] = {**known, "Status": "starting", "FailingStreak": 0}
+
+
+def save_running(container: Container) -> None:
+    """Write down that it runs."""
+    with container.editing():
+        container.take_over_edits()  # a rename or update while it was launched
+        container.save()
 
 
 def mark_ended(

@@ -21,7 +21,7 @@ from minidock.engine.container.lookup import find
 from minidock.engine.container.mount_points import mount_points
 from minidock.engine.container.mounts import create_volumes
 from minidock.engine.container.name_links import claim_name
-from minidock.engine.container.overlay_directories import create_dockerenv
+from minidock.engine.container.own_layer import create_own_layer
 from minidock.engine.container.random_name import random_name
 from minidock.engine.container.validation import check_body, check_name
 from minidock.engine.image.image import Image
@@ -151,7 +151,7 @@ def _make_home(store: Store, container: Container, name: str | None) -> None:
     paths = container.paths
     for directory in (paths.home, paths.bundle, paths.merged):
         os.mkdir(directory, 0o710 if directory == paths.home else 0o755)
-    _make_own_layer(container)
+    create_own_layer(container)
     temporary = [paths.temporary] if container.is_temporary else []
     for file in (paths.lock, paths.monitor_lock, paths.log, paths.journal, *temporary):
         os.close(os.open(file, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
@@ -162,20 +162,6 @@ def _make_home(store: Store, container: Container, name: str | None) -> None:
         sync(store.names)
     if os.path.exists(paths.made_volumes):
         os.unlink(paths.made_volumes)
-
-
-def _make_own_layer(container: Container) -> None:
-    """What it will write into: directories of the store, or of a file of its own (quota.py)."""
-    paths = container.paths
-    if container.host_config.get("StorageOpt"):
-        from minidock.engine.container.quota import create_quota_disk, size_of
-
-        create_quota_disk(paths, size_of(container.host_config))
-        return
-    for directory in (paths.upper, paths.work):
-        os.mkdir(directory, 0o755)
-    if "Build" not in container.document:
-        create_dockerenv(container, paths.upper)
 
 
 def _volume_note(container: Container) -> Callable[[str], None]:

@@ -50,7 +50,7 @@ def check_body(store: Store, body: dict[str, Any]) -> None:
         stop_signal(body)
     check_policy(host)
     if host.get("StorageOpt"):
-        from minidock.engine.container.quota import size_of
+        from minidock.engine.container.own_layer import size_of
 
         size_of(host)
     _check_health(body.get("Healthcheck") or {})

@@ -29,7 +29,7 @@ from minidock.engine.container.mounts import (
     mount_volumes_privately,
     populate_volumes,
 )
-from minidock.engine.container.quota import has_quota, mount_quota_disk
+from minidock.engine.container.own_layer import mount_own_layer
 from minidock.engine.container.validation import in_container
 from minidock.engine.image.images import ImageStore
 from minidock.engine.store.journal import writer
@@ -139,8 +139,7 @@ def _enter(container: Container, lowerdirs: list[str]) -> None:
     set_propagation("/", "rprivate")
     if not is_mount_point(root):
         make_bind_sources(container.document)
-        if has_quota(container):
-            mount_quota_disk(container)
+        mount_own_layer(container)
         mount_volumes_privately(container.store, container.document)
         bind_subpaths(container)
         mount_overlay(lowerdirs, container.paths.upper, container.paths.work, root)

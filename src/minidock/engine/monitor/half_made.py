@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import os
 
-from minidock.engine.monitor.launch import bundle_config
+from minidock.engine.container.bundle import bundle_config
 from minidock.errors import Conflict, NotFound
 from minidock.kernel import capability, seccomp
 from minidock.kernel.mount import mount_table

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 
-from minidock import jsontext
 from minidock.engine.container.bundle import write_bundle
 from minidock.engine.container.containers import Container
 from minidock.engine.container.mounts import (
@@ -19,11 +18,10 @@ from minidock.engine.container.mounts import (
     populate_volumes,
 )
 from minidock.engine.container.network_files import write_network_files
-from minidock.engine.container.overlay_directories import layers_of
+from minidock.engine.container.own_layer import layers_of, mount_own_layer
 from minidock.engine.container.teardown import tear_down
 from minidock.engine.monitor.joined_namespaces import JoinTargets
 from minidock.engine.monitor.networking import NetworkSandbox
-from minidock.engine.store.timestamps import NEVER, timestamp
 from minidock.kernel import flock
 from minidock.kernel.mount import MS_NODEV, MS_NOEXEC, MS_NOSUID, mount_filesystem
 from minidock.kernel.overlay import mount_overlay
@@ -34,7 +32,6 @@ from minidock.undo import UndoOnError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
 
 class RunResources:
@@ -97,17 +94,13 @@ def _undo_launch(container: Container) -> None:
 
 def mount_layers(container: Container) -> None:
     """Mount the image's layers and the container's own on top, as one tree."""
-    paths = container.paths
-    if container.host_config.get("StorageOpt"):
-        from minidock.engine.container.quota import mount_quota_disk
-
-        mount_quota_disk(container)
+    mount_own_layer(container)
     make_bind_sources(container.document)
     mount_volumes(container)
     bind_subpaths(container)
     layers, upper, work = layers_of(container)
-    mount_overlay(list(reversed(layers)), upper, work, paths.merged)
-    populate_volumes(container.store, container.document, paths.merged)
+    mount_overlay(list(reversed(layers)), upper, work, container.paths.merged)
+    populate_volumes(container.store, container.document, container.paths.merged)
     if container.host_config.get("IpcMode") == "shareable":
         keep_shared_memory(container)
 
@@ -120,29 +113,3 @@ def keep_shared_memory(container: Container) -> None:
         "shm", container.paths.home, "/shm", "tmpfs",
         flags=MS_NOSUID | MS_NODEV | MS_NOEXEC, data=f"mode=1777,size={size}",
     )  # fmt: skip
-
-
-def set_running(container: Container, pid: int) -> None:
-    """Have the document say that it runs; `save_running` writes it down."""
-    container.state.update(
-        Status="running", Running=True, Paused=False, Restarting=False, Pid=pid,
-        ExitCode=0, Error="", OOMKilled=False,
-        StartedAt=timestamp(), FinishedAt=container.state["FinishedAt"] or NEVER,
-    )  # fmt: skip
-    checks = (container.config.get("Healthcheck") or {}).get("Test") or ["NONE"]
-    if checks[0] != "NONE":
-        known = container.state.get("Health") or {"Log": []}
-        container.state["Health"] = {**known, "Status": "starting", "FailingStreak": 0}
-
-
-def save_running(container: Container) -> None:
-    """Write down that it runs."""
-    with container.editing():
-        container.take_over_edits()  # a rename or update while it was launched
-        container.save()
-
-
-def bundle_config(container: Container) -> dict[str, Any]:
-    """The config.json of the container's last start."""
-    with open(container.paths.config, encoding="utf-8") as file:
-        return jsontext.loads(file.read())  # type: ignore[no-any-return]

@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 
 from minidock.document import open_regular
+from minidock.engine.container.containers import save_running
 from minidock.engine.container.removal import remove_owned
-from minidock.engine.monitor.launch import save_running
 from minidock.errors import Aborted, CommandNotFound, CommandNotRunnable
 from minidock.kernel import flock
 from minidock.undo import UndoOnError

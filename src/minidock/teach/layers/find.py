@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from minidock.engine.container.overlay_directories import layers_of
-from minidock.engine.container.quota import has_quota, mount_layer_privately
+from minidock.engine.container.own_layer import has_quota, layers_of, mount_layer_privately
 from minidock.teach.layers.layer import Layer
 
 TYPE_CHECKING = False

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import os
 
-from minidock.engine.container import quota
+from minidock.engine.container import own_layer
 from minidock.engine.container.bundle import config_of
 from minidock.engine.container.containers import Container
 from minidock.engine.container.create import draft, resolve_network_names
@@ -50,7 +50,9 @@ from minidock.kernel.overlay import mount_overlay
 from minidock.kernel.streams import take_streams
 from minidock.oci.runtime_config import DEFAULT_SHM_BYTES
 from minidock.runtime import clone, init, seal
-from minidock.runtime.config import check_config, visible_hierarchies
+from minidock.runtime.cgroup_mount import visible_cgroups
+from minidock.runtime.config import check_config
+from minidock.runtime.inherited import nothing_inherited
 from minidock.runtime.lifecycle import cgroup_of
 from minidock.runtime.program import Slot
 from minidock.teach.plan import cgroups
@@ -279,8 +281,10 @@ def _add_layer_mounts(plan: Plan) -> None:
     ops, container = plan.ops, plan.container
     paths = container.paths
     upper, work = paths.upper, paths.work
-    if quota.has_quota(container):
-        ops.add(quota.mount_quota_disk, mount_disk_file, paths.disk, paths.space, "ext4", "discard")
+    if own_layer.has_quota(container):
+        ops.add(
+            own_layer.mount_quota_disk, mount_disk_file, paths.disk, paths.space, "ext4", "discard"
+        )
         upper, work = f"{paths.space}/upper", f"{paths.space}/work"
     _add_subpath_binds(plan)
     ops.add(launch.mount_layers, mount_overlay, plan.layers, upper, work, paths.merged)
@@ -336,12 +340,12 @@ def _create_init(plan: Plan, group: cgroups.PlannedV1 | cgroups.PlannedV2) -> No
         rootfs=plan.container.paths.merged,
         rootfs_mount=plan.container.paths.merged,
         join_cgroup=group.join,
-        hierarchies=visible_hierarchies(group.group),
+        cgroups=visible_cgroups(group.group, config),
         joined=joined,  # type: ignore[arg-type]
         filter_program=_filter(config),
         channel=_NoChannel(),  # type: ignore[arg-type]
         start_fifo=Slot("fifo"),  # type: ignore[arg-type]
-        keyring=f"_ses.{plan.container.id}",
+        inherited=nothing_inherited(plan.container.id),
     )
     plan.program = init.init_program(config, context)
     ops.actor = "init"

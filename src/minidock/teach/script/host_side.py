@@ -6,7 +6,7 @@ onto a stack; an exit trap executes the stack from the last to the first.
 
 from __future__ import annotations
 
-from minidock.engine.container import quota
+from minidock.engine.container import own_layer
 from minidock.engine.container.validation import in_container
 from minidock.engine.network import bridge, firewall
 from minidock.errors import UsageError
@@ -91,7 +91,7 @@ class HostSide:
     def _mount_disk(self, twin: str, arguments: dict[str, Any]) -> list[str]:
         return [
             'mkdir "$BOX/space"',
-            f'truncate -s {quota.size_of(self._plan.container.host_config)} "$BOX/disk"',
+            f'truncate -s {own_layer.size_of(self._plan.container.host_config)} "$BOX/disk"',
             'mkfs.ext4 -q -F -m 0 -E nodiscard "$BOX/disk"',
             'undo unmount "$BOX/space"',
             twin,

@@ -10,13 +10,12 @@ Sources: Docker Engine API 1.45, HostConfig; namespaces(7); OCI runtime-spec con
 from __future__ import annotations
 
 from minidock.errors import UsageError
+from minidock.oci.runtime_config import WITHOUT_ANNOTATION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
-
-_ANNOTATION = "minidock.without"
 
 
 class Isolation:
@@ -55,9 +54,9 @@ def _annotated(lost: str, name: str) -> Isolation:
     """An isolation that Docker cannot leave out."""
 
     def change(host: dict[str, Any]) -> None:
-        named = (host.get("Annotations") or {}).get(_ANNOTATION, "")
+        named = (host.get("Annotations") or {}).get(WITHOUT_ANNOTATION, "")
         joined = ",".join(filter(None, [named, name]))
-        host["Annotations"] = {**(host.get("Annotations") or {}), _ANNOTATION: joined}
+        host["Annotations"] = {**(host.get("Annotations") or {}), WITHOUT_ANNOTATION: joined}
 
     return Isolation(lost, "", change, dangerous=True)
 

@@ -1,17 +1,20 @@
-"""--storage-opt size=: a container whose own layer has so much room, and no more.
+"""A container's own layer, which takes its writes: the upper layer of its overlay.
 
-    <id>/disk                a file of that size, with an ext4 file system in it; sparse
+    <id>/upper, work         directories of the store, by default
+
+With --storage-opt size= it lies in a file of that size, and holds no more:
+
+    <id>/disk                the file, with an ext4 file system in it; sparse
          space/              where that is mounted while the container runs
          upper -> space/upper,  work -> space/work
 
-overlayfs then gets its upper layer from there: `df /` in the container shows that size, and what
-does not fit fails in there, with ENOSPC, and nowhere else. Files that are removed give their room
-back to the store's disk ("discard").
+`df /` in the container then shows that size, and a write that does not fit fails with ENOSPC, in
+that container only. Files that are removed give their room back to the store's disk ("discard").
 
-While the container does not run, nothing is mounted. A command that wants to see its layer (diff,
+While the container does not run, the file is not mounted. A command that reads the layer (diff,
 commit, export, ps -s) mounts it in a mount namespace of its own, which goes with the command.
 
-The file system is made by e2fsprogs' mkfs.ext4. Sources: loop(4), mkfs.ext4(8);
+The file system is made by e2fsprogs' mkfs.ext4. Sources: overlayfs.rst; loop(4), mkfs.ext4(8);
 docs.docker.com, "docker run --storage-opt".
 """
 
@@ -19,7 +22,7 @@ from __future__ import annotations
 
 import os
 
-from minidock.engine.container.overlay_directories import create_dockerenv
+from minidock.engine.image.images import ImageStore
 from minidock.engine.store.journal import recording_to
 from minidock.engine.store.locks import exclusive
 from minidock.errors import MinidockError, UsageError
@@ -35,6 +38,49 @@ if TYPE_CHECKING:
 
 SMALLEST_BYTES = 4 << 20
 _unshared = False
+
+
+def layers_of(container: Container) -> tuple[list[str], str, str]:
+    """Its image's layers, lowest first, its own upperdir, and the workdir beside that.
+
+    A build's RUN step stands on layers that are not an image yet, and writes into the build's
+    staging. Raises NotFound where the image was removed, DamagedFile where a layer of it is
+    missing.
+    """
+    if build := container.document.get("Build"):
+        return list(build["Lowers"]), build["Upper"], build["Work"]
+    image = ImageStore(container.store).resolve(container.document["Image"])
+    paths = container.paths  # links, where the layer is in a file
+    return image.present_layers(), os.path.realpath(paths.upper), os.path.realpath(paths.work)
+
+
+def create_own_layer(container: Container) -> None:
+    """Create the directories, or the file, of a new container.
+
+    Raises MinidockError where a file is asked for and cannot be made here.
+    """
+    paths = container.paths
+    if has_quota(container):
+        _create_quota_disk(paths, size_of(container.host_config))
+        return
+    for directory in (paths.upper, paths.work):
+        os.mkdir(directory, 0o755)
+    if "Build" not in container.document:
+        _create_dockerenv(container, paths.upper)
+
+
+def mount_own_layer(container: Container) -> None:
+    """Mount the layer where it is in a file, unless it is mounted."""
+    if has_quota(container):
+        mount_quota_disk(container)
+
+
+def _create_dockerenv(container: Container, upper: str) -> None:
+    """Put an empty /.dockerenv into a container's own layer: programs look for it, to know where
+    they are. It is no change of the container's (image/upper.py, INIT_FILES)."""
+    image = container.document["GraphDriver"]["Data"]["LowerDir"].split(":")
+    if not any(os.path.lexists(f"{layer}/.dockerenv") for layer in image):
+        os.close(os.open(f"{upper}/.dockerenv", os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o755))
 
 
 def size_of(host_config: dict[str, Any]) -> int:
@@ -76,7 +122,7 @@ def _bytes(text: str) -> int:
     return int(decimal_fraction(word[:-1] if power else word) * 1024**power)
 
 
-def create_quota_disk(paths: ContainerPaths, size: int) -> None:
+def _create_quota_disk(paths: ContainerPaths, size: int) -> None:
     """Make a container's disk file, in the place of its upper and work directories.
 
     Raises MinidockError where this machine has no mkfs.ext4 or no loop devices.
@@ -130,7 +176,7 @@ def mount_quota_disk(container: Container, *, privately: bool = False) -> None:
         if not os.path.isdir(f"{paths.space}/upper"):
             os.mkdir(f"{paths.space}/work", 0o700)
             os.mkdir(f"{paths.space}/upper", 0o755)
-            create_dockerenv(container, f"{paths.space}/upper")
+            _create_dockerenv(container, f"{paths.space}/upper")
 
 
 def mount_layer_privately(container: Container) -> None:

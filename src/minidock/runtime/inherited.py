@@ -12,6 +12,10 @@ from minidock.kernel import process
 from minidock.kernel.keyring import join_session_keyring
 from minidock.runtime.program import Step
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.document_types.runtime_spec import StateDocument
+
 
 class Inherited:
     """What the command gets.
@@ -28,9 +32,9 @@ class Inherited:
         """The preserved descriptors."""
         return list(range(3, 3 + self.preserved_fds))
 
-    def recorded(self) -> dict[str, str]:
-        """What state.json keeps of it, so that exec joins the same keyring."""
-        return {"keyring": self.keyring}
+    def record_in(self, content: StateDocument) -> None:
+        """Add what exec needs of it to the content of state.json: it joins the same keyring."""
+        content["keyring"] = self.keyring
 
 
 def keyring_name(container_id: str) -> str:

@@ -130,8 +130,8 @@ def _first_content(
         "created": state.now(),
         "cgroup": [group.parent, group.name],
         "annotations": config.get("annotations") or {},
-        **options.inherited.recorded(),
     }
+    options.inherited.record_in(content)
     if config.get("hooks"):
         content["hooks"] = config["hooks"]
     return content

@@ -19,13 +19,13 @@ from __future__ import annotations
 
 import os
 
-from minidock.engine.container import own_layer
 from minidock.engine.container.bundle import config_of
 from minidock.engine.container.containers import Container
 from minidock.engine.container.create import draft, resolve_network_names
 from minidock.engine.container.identity import resolve_user_by
 from minidock.engine.container.mounts import bind_subpaths
 from minidock.engine.container.name_links import holder_of
+from minidock.engine.container.own_layer import has_quota, mount_quota_disk
 from minidock.engine.container.validation import check_body, check_name
 from minidock.engine.image.images import ImageStore
 from minidock.engine.lifecycle import start
@@ -281,10 +281,8 @@ def _add_layer_mounts(plan: Plan) -> None:
     ops, container = plan.ops, plan.container
     paths = container.paths
     upper, work = paths.upper, paths.work
-    if own_layer.has_quota(container):
-        ops.add(
-            own_layer.mount_quota_disk, mount_disk_file, paths.disk, paths.space, "ext4", "discard"
-        )
+    if has_quota(container):
+        ops.add(mount_quota_disk, mount_disk_file, paths.disk, paths.space, "ext4", "discard")
         upper, work = f"{paths.space}/upper", f"{paths.space}/work"
     _add_subpath_binds(plan)
     ops.add(launch.mount_layers, mount_overlay, plan.layers, upper, work, paths.merged)

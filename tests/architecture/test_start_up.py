@@ -20,11 +20,11 @@ from support.command import SOURCE, command_line, environment
 # 24, subprocess 20, socket 12, pathlib 10, logging 30, click 26, sh 75, pyroute2 150.
 HEAVY = """re json typing dataclasses contextlib functools collections subprocess socket selectors
 pathlib shutil tempfile logging enum datetime inspect ast traceback urllib http email asyncio
-threading multiprocessing sh pyroute2 click prctl pyseccomp zstandard rich""".split()
+threading multiprocessing sh pyroute2 jeepney click prctl pyseccomp zstandard rich""".split()
 
 # What even a command of the command line, which may take its time, must not import.
-HEAVY_FOR_COMMANDS = """sh click pyroute2 prctl pyseccomp zstandard rich http email asyncio urllib
-multiprocessing logging tarfile hashlib""".split()
+HEAVY_FOR_COMMANDS = """sh click pyroute2 jeepney prctl pyseccomp zstandard rich http email asyncio
+urllib multiprocessing logging tarfile hashlib""".split()
 
 HOT = """engine.monitor engine.container engine.network engine.image.images engine.store
 engine.store.journal engine.store.locks engine.store.timestamps document engine.store.tree_removal

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     T = TypeVar("T")
-    Test = Callable[[T, str], bool]
+    Test = Callable[[T], bool]
+    Reader = Callable[[str], Test[T]]  # reads a filter's value; may raise BadFilter
 
 _SECONDS = 1.0  # of the processor, for one pattern and one name
 
@@ -41,37 +42,33 @@ filter_flag = values(
 )
 
 
-def check_filter_names(filters: tuple[tuple[str, str], ...], tests: dict[str, Test[T]]) -> None:
-    """Refuse an unknown filter before a command prompts or acts."""
-    apply_filters([], filters, tests)
+def read_filters(filters: tuple[tuple[str, str], ...], readers: dict[str, Reader[T]]) -> Test[T]:
+    """Read the values of all filters; returns whether an item matches them.
 
-
-def apply_filters(
-    items: list[T], filters: tuple[tuple[str, str], ...], tests: dict[str, Test[T]]
-) -> list[T]:
-    """Return the items that match all filters.
-
-    tests: name of a filter -> predicate of item and value; it may raise BadFilter.
+    readers: name of a filter -> what reads its value and returns the test of an item.
+    Raises BadFilter for an unknown name or an invalid value: also where there is nothing to filter.
     """
-    by_name: dict[str, list[str]] = {}
+    by_name: dict[str, list[Test[T]]] = {}
     for name, wanted in filters:
         if (name, wanted) == ("", ""):
             continue  # --filter "" asks for nothing
-        if name not in tests:
+        if name not in readers:
             raise BadFilter(
-                f"invalid filter '{name}'", hint=f"supported filters: {', '.join(tests)}"
+                f"invalid filter '{name}'", hint=f"supported filters: {', '.join(readers)}"
             )
-        by_name.setdefault(name, []).append(wanted)
-    if not items:
-        return []
-    return [
-        item
-        for item in items
-        if all(
-            (all if name == "label" else any)(tests[name](item, text) for text in texts)
-            for name, texts in by_name.items()
-        )
-    ]
+        by_name.setdefault(name, []).append(readers[name](wanted))
+    return lambda item: all(
+        (all if name == "label" else any)(test(item) for test in tests)
+        for name, tests in by_name.items()
+    )
+
+
+def apply_filters(
+    items: list[T], filters: tuple[tuple[str, str], ...], readers: dict[str, Reader[T]]
+) -> list[T]:
+    """Return the items that match all filters. Raises BadFilter, as `read_filters` does."""
+    matches = read_filters(filters, readers)
+    return [item for item in items if matches(item)]
 
 
 def has_label(labels: dict[str, str] | None, wanted: str) -> bool:
@@ -102,6 +99,26 @@ def parse_filter_bool(name: str, wanted: str) -> bool:
     if wanted.lower() in ("0", "false", "f"):
         return False
     raise BadFilter(f"invalid filter '{name}=[{wanted}]'")
+
+
+def boolean(name: str, holds: Test[T]) -> Reader[T]:
+    """A filter of true or false: an item matches where `holds` says the same."""
+
+    def read(wanted: str) -> Test[T]:
+        expected = parse_filter_bool(name, wanted)
+        return lambda item: holds(item) == expected
+
+    return read
+
+
+def until(wanted: str) -> float:
+    """Parse the timestamp of a filter "until"; raises BadFilter."""
+    from minidock.cli.flags.timestamps import parse_timestamp
+
+    try:
+        return parse_timestamp(wanted)
+    except ValueError as error:
+        raise BadFilter(str(error)) from None
 
 
 def matches_regexp(pattern: str, text: str) -> bool:

@@ -5,13 +5,15 @@ Source: docker's own output; Docker Engine API 1.45, ImageList.
 
 from __future__ import annotations
 
+from _operator import gt, lt
+
 from minidock.cli.flags.filters import (
-    BadFilter,
     apply_filters,
     filter_flag,
     has_label,
     matches_glob,
     parse_filter_bool,
+    until,
 )
 from minidock.cli.frame.command import command
 from minidock.cli.frame.complete import images as image_names
@@ -23,10 +25,10 @@ from minidock.paths import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
-    from minidock.cli.flags.filters import Test
+    from minidock.cli.flags.filters import Reader, Test
     from minidock.engine.image.image import Image
 
 NONE = "<none>"
@@ -74,8 +76,7 @@ def images(
         filter = (*filter, ("reference", arguments[0]))
     if not all:  # an untagged parent image is an intermediate step
         found = [i for i in found if i.references or i.digests or i.id not in parents]
-    check_until(filter)
-    found = apply_filters(found, filter, _tests())
+    found = apply_filters(found, filter, _filters())
     wanted = [text for name, text in filter if name == "reference"]
     rows = [
         row(image, repository, tag, digest, truncate=not no_trunc)
@@ -138,36 +139,39 @@ def row(image: Image, repository: str, tag: str, digest: str, *, truncate: bool)
     )
 
 
-def _tests() -> dict[str, Test[Image]]:
-    """The filters of `images`; each is given an image and the value."""
+def _filters() -> dict[str, Reader[Image]]:
+    """The filters of `images`."""
 
-    def created_of(reference: str) -> float:
+    def compared(compare: Callable[[float, float], bool], reference: str) -> Test[Image]:
         from minidock.engine.image.images import ImageStore
 
-        return moment_of(ImageStore(Store()).resolve(reference).created)
+        moment = moment_of(ImageStore(Store()).resolve(reference).created)
+        return lambda image: compare(moment_of(image.created), moment)
 
-    def is_dangling(image: Image, wanted: str) -> bool:
+    def is_dangling(wanted: str) -> Test[Image]:
         if parse_filter_bool("dangling", wanted):
-            return not image.references
-        return bool(image.references or image.digests)
+            return lambda image: not image.references
+        return lambda image: bool(image.references or image.digests)
 
     return {
-        "before": lambda image, wanted: moment_of(image.created) < created_of(wanted),
+        "before": lambda wanted: compared(lt, wanted),
         "dangling": is_dangling,
-        "label": lambda image, wanted: has_label(_labels(image), wanted),
-        "reference": lambda image, wanted: any(
-            _is_wanted(name, [wanted]) for name in image.references + image.digests
+        "label": lambda wanted: lambda image: has_label(_labels(image), wanted),
+        "reference": lambda wanted: (
+            lambda image: any(
+                _is_wanted(name, [wanted]) for name in image.references + image.digests
+            )
         ),
-        "since": lambda image, wanted: moment_of(image.created) > created_of(wanted),
+        "since": lambda wanted: compared(gt, wanted),
         "until": _is_older,
     }
 
 
-def filters_of_prune() -> dict[str, Test[Image]]:
+def filters_of_prune() -> dict[str, Reader[Image]]:
     """The filters of `image prune`."""
     return {
-        "label": lambda image, wanted: has_label(_labels(image), wanted),
-        "label!": lambda image, wanted: not has_label(_labels(image), wanted),
+        "label": lambda wanted: lambda image: has_label(_labels(image), wanted),
+        "label!": lambda wanted: lambda image: not has_label(_labels(image), wanted),
         "until": _is_older,
     }
 
@@ -177,21 +181,6 @@ def _labels(image: Image) -> dict[str, str]:
     return config.get("Labels") or {}
 
 
-def check_until(filters: tuple[tuple[str, str], ...]) -> None:
-    """Refuse an invalid timestamp in a filter "until", even without images."""
-    for name, wanted in filters:
-        if name == "until":
-            _until(wanted)
-
-
-def _is_older(image: Image, wanted: str) -> bool:
-    return moment_of(image.created) <= _until(wanted)
-
-
-def _until(wanted: str) -> float:
-    from minidock.cli.flags.timestamps import parse_timestamp
-
-    try:
-        return parse_timestamp(wanted)
-    except ValueError as error:
-        raise BadFilter(str(error)) from None
+def _is_older(wanted: str) -> Test[Image]:
+    limit = until(wanted)
+    return lambda image: moment_of(image.created) <= limit

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from minidock.cli.flags.filters import FILTER, BadFilter, apply_filters, check_filter_names
+from minidock.cli.flags.filters import FILTER, BadFilter, read_filters
 from minidock.cli.frame.command import command
 from minidock.cli.frame.pflag import switch, values
-from minidock.cli.verbs.image_list import check_until, filters_of_prune
+from minidock.cli.verbs.image_list import filters_of_prune
 from minidock.paths import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from minidock.cli.flags.filters import Test
     from minidock.engine.image.image import Image
 
 _DANGLING = "This will remove all dangling images."
@@ -27,7 +28,7 @@ def prune(
     from minidock.cli.frame.confirm import confirm
     from minidock.cli.output.human import size
 
-    check_filters(filter, everything=all)
+    _read_filters(filter, everything=all)
     if not force and not confirm(_ALL if all else _DANGLING):
         return
     lines, freed_bytes = prune_images(Store(), filter, everything=all)
@@ -47,27 +48,17 @@ def prune_images(
     from minidock.engine.image.references import users_of
     from minidock.engine.image.removal import prune as remove_unused
 
-    check_filters(filters, everything=everything)
-    conditions = _without_dangling(filters)
-
-    def wanted(image: Image) -> bool:
-        return bool(apply_filters([image], conditions, filters_of_prune()))
-
+    wanted = _read_filters(filters, everything=everything)
     lines, freed_bytes = remove_unused(
         store, tagged_too=everything, wanted=wanted, in_use=users_of(store)
     )
     return [f"{line[0].lower()}{line[1:]}" for line in lines], freed_bytes
 
 
-def check_filters(filters: tuple[tuple[str, str], ...], *, everything: bool) -> None:
-    """Refuse unknown filters, invalid timestamps, and dangling= that contradicts -a."""
+def _read_filters(filters: tuple[tuple[str, str], ...], *, everything: bool) -> Test[Image]:
+    """Read the filters; raises BadFilter, also for a dangling= that contradicts -a."""
     _check_dangling(filters, "false" if everything else "true")
-    check_until(filters)
-    check_filter_names(_without_dangling(filters), filters_of_prune())
-
-
-def _without_dangling(filters: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    return tuple(f for f in filters if f[0] != "dangling")
+    return read_filters(tuple(f for f in filters if f[0] != "dangling"), filters_of_prune())
 
 
 def _check_dangling(filters: tuple[tuple[str, str], ...], ours: str) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from minidock.cli.flags.filters import (
     BadFilter,
     apply_filters,
+    boolean,
     filter_flag,
     has_label,
     matches_regexp,
-    parse_filter_bool,
 )
 from minidock.cli.frame.command import command
 from minidock.cli.frame.complete import networks
@@ -24,7 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from minidock.cli.flags.filters import Test
+    from minidock.cli.flags.filters import Reader, Test
     from minidock.cli.frame.lazy import Table
 
 _COMMANDS: Table = {
@@ -85,7 +85,7 @@ def ls(
     """List networks"""
     from minidock.engine.network.lookup import list_networks
 
-    found = apply_filters(list_networks(Store()), filter, _TESTS)
+    found = apply_filters(list_networks(Store()), filter, _FILTERS)
     found.sort(key=lambda network: str(network["Name"]))
     rows = [_row(network, truncate=not no_trunc) for network in found]
     if quiet:
@@ -94,25 +94,23 @@ def ls(
         write_rows(rows, format=format, columns=_COLUMNS, headings=_HEADINGS)
 
 
-_TESTS: dict[str, Test[dict[str, Any]]] = {
-    "dangling": lambda n, wanted: (
-        parse_filter_bool("dangling", wanted) == (not n["Containers"] and not is_builtin(n))
-    ),
-    "driver": lambda n, wanted: n["Driver"] == wanted,
-    "id": lambda n, wanted: matches_regexp(wanted, n["Id"]),
-    "label": lambda n, wanted: has_label(n["Labels"], wanted),
-    "name": lambda n, wanted: matches_regexp(wanted, n["Name"]),
-    "scope": lambda n, wanted: n["Scope"] == wanted,
-    "type": lambda n, wanted: _type_is(n, wanted),
+_FILTERS: dict[str, Reader[dict[str, Any]]] = {
+    "dangling": boolean("dangling", lambda n: not n["Containers"] and not is_builtin(n)),
+    "driver": lambda wanted: lambda n: n["Driver"] == wanted,
+    "id": lambda wanted: lambda n: matches_regexp(wanted, n["Id"]),
+    "label": lambda wanted: lambda n: has_label(n["Labels"], wanted),
+    "name": lambda wanted: lambda n: matches_regexp(wanted, n["Name"]),
+    "scope": lambda wanted: lambda n: n["Scope"] == wanted,
+    "type": lambda wanted: _has_type(wanted),
 }
 
 
-def _type_is(network: dict[str, Any], wanted: str) -> bool:
+def _has_type(wanted: str) -> Test[dict[str, Any]]:
     if wanted not in ("builtin", "custom"):
         raise BadFilter(
             f"invalid filter: 'type'='{wanted}'", hint="supported values: custom, builtin"
         )
-    return (wanted == "builtin") == is_builtin(network)
+    return lambda n: (wanted == "builtin") == is_builtin(n)
 
 
 def _row(network: dict[str, Any], *, truncate: bool) -> Row:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from minidock.cli.flags.filters import (
     FILTER,
-    BadFilter,
     apply_filters,
-    check_filter_names,
     has_label,
+    read_filters,
+    until,
 )
 from minidock.cli.flags.network_flags import NO_IPV6, USE_NAMES, address_flag
 from minidock.cli.flags.process_flags import labels
@@ -24,7 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from minidock.cli.flags.filters import Test
+    from minidock.cli.flags.filters import Reader, Test
 
 _SWARM = "Swarm is not supported"
 
@@ -155,7 +155,7 @@ def prune(arguments: tuple[str, ...], *, filter: tuple[tuple[str, str], ...], fo
     """Remove networks without containers"""
     from minidock.cli.frame.confirm import confirm
 
-    check_filter_names(filter, _PRUNE_TESTS)
+    read_filters(filter, _PRUNE_FILTERS)
     warning = "This will remove all custom networks not used by at least one container."
     if not force and not confirm(warning):
         return 0
@@ -173,7 +173,7 @@ def prune_networks(store: Store, filters: tuple[tuple[str, str], ...]) -> list[s
 
     list_containers(store)
     deleted = []
-    for found in apply_filters(_custom(store), filters, _PRUNE_TESTS):
+    for found in apply_filters(_custom(store), filters, _PRUNE_FILTERS):
         try:
             user_defined.remove(store, found["Name"])
         except (Conflict, NotFound):
@@ -189,17 +189,13 @@ def _custom(store: Store) -> list[dict[str, Any]]:
     return [network for network in list_networks(store) if not is_builtin(network)]
 
 
-def _is_older(network: dict[str, Any], wanted: str) -> bool:
-    from minidock.cli.flags.timestamps import parse_timestamp
-
-    try:
-        return moment_of(network["Created"]) < parse_timestamp(wanted)
-    except ValueError as error:
-        raise BadFilter(f"invalid filter 'until={wanted}': {error}") from None
+def _is_older(wanted: str) -> Test[dict[str, Any]]:
+    limit = until(wanted)
+    return lambda n: moment_of(n["Created"]) < limit
 
 
-_PRUNE_TESTS: dict[str, Test[dict[str, Any]]] = {
-    "label": lambda n, wanted: has_label(n["Labels"], wanted),
-    "label!": lambda n, wanted: not has_label(n["Labels"], wanted),
+_PRUNE_FILTERS: dict[str, Reader[dict[str, Any]]] = {
+    "label": lambda wanted: lambda n: has_label(n["Labels"], wanted),
+    "label!": lambda wanted: lambda n: not has_label(n["Labels"], wanted),
     "until": _is_older,
 }

@@ -6,8 +6,9 @@ from minidock.cli.flags.filters import (
     FILTER,
     BadFilter,
     apply_filters,
-    check_filter_names,
     has_label,
+    read_filters,
+    until,
 )
 from minidock.cli.frame.command import command
 from minidock.cli.frame.pflag import parse_bool, switch, values
@@ -20,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from minidock.cli.flags.filters import Test
+    from minidock.cli.flags.filters import Reader, Test
     from minidock.engine.container.containers import Container
 
     Filters = tuple[tuple[str, str], ...]
@@ -33,8 +34,7 @@ def containers(arguments: tuple[str, ...], *, filter: Filters, force: bool) -> N
     """Remove the stopped containers"""
     from minidock.cli.frame.confirm import confirm
 
-    check_filter_names(filter, _CONTAINER_TESTS)
-    check_until(filter)
+    read_filters(filter, CONTAINER_FILTERS)
     if not force and not confirm("This will remove all stopped containers."):
         return
     deleted, reclaimed = prune_containers(Store(), filter)
@@ -51,7 +51,7 @@ def volumes(arguments: tuple[str, ...], *, all: bool, filter: Filters, force: bo
 
     if all and any(name == "all" for name, _ in filter):
         raise BadFilter("conflicting options: cannot specify both --all and --filter all=1")
-    check_filter_names(_without_all(filter), _VOLUME_TESTS)
+    read_filters(_without_all(filter), _VOLUME_FILTERS)
     what = "all local volumes" if all else "anonymous local volumes"
     warning = f"This will remove {what} not used by at least one container."
     if not force and not confirm(warning):
@@ -74,9 +74,8 @@ def prune_containers(store: Store, filters: Filters) -> tuple[list[str], int]:
     from minidock.engine.lifecycle.remove import remove
     from minidock.engine.store.events import emit_pruned
 
-    check_until(filters)
     deleted, reclaimed = [], 0
-    for container in apply_filters(list_containers(store), filters, _CONTAINER_TESTS):
+    for container in apply_filters(list_containers(store), filters, CONTAINER_FILTERS):
         if container.running:
             continue
         written = _written(store, container)
@@ -106,7 +105,7 @@ def prune_volumes(store: Store, filters: Filters, *, everything: bool) -> tuple[
     everything = everything or any(_truth(text) for name, text in filters if name == "all")
     used = engine.users_by_volume(store)
     deleted, reclaimed = [], 0
-    for volume in apply_filters(engine.list(store), _without_all(filters), _VOLUME_TESTS):
+    for volume in apply_filters(engine.list(store), _without_all(filters), _VOLUME_FILTERS):
         if volume["Name"] in used or volume["Options"]:
             continue
         if not (everything or _is_anonymous(volume)):
@@ -139,29 +138,17 @@ def _truth(text: str) -> bool:
         raise BadFilter(f"invalid filter 'all': {error}") from None
 
 
-def check_until(filters: Filters) -> None:
-    """Refuse an invalid timestamp in a filter "until", even with nothing to filter."""
-    for name, wanted in filters:
-        if name == "until":
-            until(wanted)
+def _is_older(wanted: str) -> Test[Container]:
+    limit = until(wanted)
+    return lambda c: moment_of(c.document["Created"]) <= limit
 
 
-def until(wanted: str) -> float:
-    """Parse the timestamp of a filter; raises BadFilter."""
-    from minidock.cli.flags.timestamps import parse_timestamp
-
-    try:
-        return parse_timestamp(wanted)
-    except ValueError as error:
-        raise BadFilter(str(error)) from None
-
-
-_CONTAINER_TESTS: dict[str, Test[Container]] = {
-    "label": lambda c, wanted: has_label(c.config.get("Labels"), wanted),
-    "label!": lambda c, wanted: not has_label(c.config.get("Labels"), wanted),
-    "until": lambda c, wanted: moment_of(c.document["Created"]) <= until(wanted),
+CONTAINER_FILTERS: dict[str, Reader[Container]] = {
+    "label": lambda wanted: lambda c: has_label(c.config.get("Labels"), wanted),
+    "label!": lambda wanted: lambda c: not has_label(c.config.get("Labels"), wanted),
+    "until": lambda wanted: _is_older(wanted),
 }
-_VOLUME_TESTS: dict[str, Test[dict[str, Any]]] = {
-    "label": lambda v, wanted: has_label(v["Labels"], wanted),
-    "label!": lambda v, wanted: not has_label(v["Labels"], wanted),
+_VOLUME_FILTERS: dict[str, Reader[dict[str, Any]]] = {
+    "label": lambda wanted: lambda v: has_label(v["Labels"], wanted),
+    "label!": lambda wanted: lambda v: not has_label(v["Labels"], wanted),
 }

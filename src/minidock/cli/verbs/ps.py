@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from _operator import gt, lt
+
 from minidock.cli.flags.filters import (
     BadFilter,
     apply_filters,
+    boolean,
     filter_flag,
     has_label,
     matches_regexp,
-    parse_filter_bool,
 )
 from minidock.cli.frame.command import command
 from minidock.cli.frame.pflag import INT, switch, value
@@ -19,10 +21,10 @@ from minidock.paths import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
-    from minidock.cli.flags.filters import Test
+    from minidock.cli.flags.filters import Reader, Test
     from minidock.engine.container.containers import Container
 
 _EMPTY_SUMMARY: dict[str, Any] = {
@@ -70,7 +72,7 @@ def ps(
     if not shows_all:
         containers = [container for container in containers if container.running]
     images = _ImageNames(store)
-    containers = apply_filters(containers, filter, _tests(store, images))
+    containers = apply_filters(containers, filter, _filters(store, images))
     containers = containers[:count] if count > 0 else containers
     _check_format(format)
     columns = (*container_row.COLUMNS, "Size") if size else container_row.COLUMNS
@@ -147,32 +149,36 @@ def _sizes(store: Store, container: Container) -> dict[str, int]:
     return {"SizeRw": written, "SizeRootFs": whole}
 
 
-def _tests(store: Store, images: _ImageNames) -> dict[str, Test[Container]]:
-    """ps's filters; each is given a container and the value."""
+def _filters(store: Store, images: _ImageNames) -> dict[str, Reader[Container]]:
+    """ps's filters."""
     return {
-        "ancestor": lambda c, wanted: c.document["Image"] in images.family(wanted),
-        "before": lambda c, wanted: _created(c) < _created(_find(store, wanted)),
+        "ancestor": lambda wanted: lambda c: c.document["Image"] in images.family(wanted),
+        "before": lambda wanted: _compared(lt, _find(store, wanted)),
         "exited": _exited,
-        "expose": lambda c, wanted: _has_port(c.document["NetworkSettings"]["Ports"] or {}, wanted),
+        "expose": lambda wanted: _has_port("expose", wanted, _exposed_ports),
         "health": _has_health,
-        "id": lambda c, wanted: (
-            wanted != "" and (c.id.startswith(wanted) or matches_regexp(wanted, c.id))
+        "id": lambda wanted: (
+            lambda c: wanted != "" and (c.id.startswith(wanted) or matches_regexp(wanted, c.id))
         ),
-        "is-task": lambda c, wanted: not parse_filter_bool("is-task", wanted),  # no swarm, no tasks
-        "label": lambda c, wanted: has_label(c.config.get("Labels"), wanted),
-        "name": lambda c, wanted: (
-            matches_regexp(wanted, c.name) or matches_regexp(wanted, f"/{c.name}")
+        "is-task": boolean("is-task", lambda c: False),  # no swarm, no tasks
+        "label": lambda wanted: lambda c: has_label(c.config.get("Labels"), wanted),
+        "name": lambda wanted: (
+            lambda c: matches_regexp(wanted, c.name) or matches_regexp(wanted, f"/{c.name}")
         ),
-        "network": lambda c, wanted: any(
-            wanted and (wanted == name or endpoint["NetworkID"].startswith(wanted))
-            for name, endpoint in c.document["NetworkSettings"]["Networks"].items()
+        "network": lambda wanted: (
+            lambda c: any(
+                wanted and (wanted == name or endpoint["NetworkID"].startswith(wanted))
+                for name, endpoint in c.document["NetworkSettings"]["Networks"].items()
+            )
         ),
-        "publish": lambda c, wanted: _has_port(_host_ports(c), wanted),
-        "since": lambda c, wanted: _created(c) > _created(_find(store, wanted)),
+        "publish": lambda wanted: _has_port("publish", wanted, _host_ports),
+        "since": lambda wanted: _compared(gt, _find(store, wanted)),
         "status": _has_status,
-        "volume": lambda c, wanted: any(
-            wanted in (mount.get("Name"), mount["Source"], mount["Destination"])
-            for mount in c.document["Mounts"]
+        "volume": lambda wanted: (
+            lambda c: any(
+                wanted in (mount.get("Name"), mount["Source"], mount["Destination"])
+                for mount in c.document["Mounts"]
+            )
         ),
     }
 
@@ -183,34 +189,39 @@ def _find(store: Store, reference: str) -> Container:
     return find(store, reference)
 
 
-def _created(container: Container) -> str:
-    return str(container.document["Created"])
+def _compared(compare: Callable[[str, str], bool], other: Container) -> Test[Container]:
+    """Test whether a container was created before (lt) or after (gt) another one."""
+    moment = other.document["Created"]
+    return lambda c: compare(c.document["Created"], moment)
 
 
-def _exited(container: Container, wanted: str) -> bool:
+def _exited(wanted: str) -> Test[Container]:
     try:
         code = atoi(wanted)
     except ValueError as error:
         raise BadFilter(f"invalid filter 'exited={wanted}': {error}") from None
-    has_run = not container.state["StartedAt"].startswith("0001-")  # Go's zero time: never
-    return has_run and not container.running and bool(container.state["ExitCode"] == code)
+
+    def test(container: Container) -> bool:
+        has_run = not container.state["StartedAt"].startswith("0001-")  # Go's zero time: never
+        return has_run and not container.running and bool(container.state["ExitCode"] == code)
+
+    return test
 
 
-def _has_status(container: Container, wanted: str) -> bool:
+def _has_status(wanted: str) -> Test[Container]:
     if wanted not in _STATES:
         raise BadFilter(
             f"invalid filter 'status={wanted}'", hint=f"supported values: {', '.join(_STATES)}"
         )
-    return bool(container.state["Status"] == wanted)
+    return lambda c: bool(c.state["Status"] == wanted)
 
 
-def _has_health(container: Container, wanted: str) -> bool:
+def _has_health(wanted: str) -> Test[Container]:
     if wanted not in _HEALTH:
         raise BadFilter(
             f"invalid filter 'health={wanted}'", hint=f"supported values: {', '.join(_HEALTH)}"
         )
-    health = container.state.get("Health") or {}
-    return bool(health.get("Status", "none") == wanted)
+    return lambda c: bool((c.state.get("Health") or {}).get("Status", "none") == wanted)
 
 
 def _host_ports(container: Container) -> dict[str, object]:
@@ -223,12 +234,21 @@ def _host_ports(container: Container) -> dict[str, object]:
     }
 
 
-def _has_port(ports: Mapping[str, object], wanted: str) -> bool:
+def _exposed_ports(container: Container) -> Mapping[str, object]:
+    """The ports that a container's image or flags name, as "80/tcp"."""
+    return container.document["NetworkSettings"]["Ports"] or {}
+
+
+def _has_port(
+    name: str, wanted: str, ports_of: Callable[[Container], Mapping[str, object]]
+) -> Test[Container]:
+    """Test whether a container has a port of a range; name: the filter's, for the error."""
     from minidock.cli.flags.units import port_range
 
     number, _, protocol = wanted.partition("/")
     try:
         start, end = port_range(number)
     except ValueError:
-        raise BadFilter(f"invalid filter 'publish={wanted}'") from None
-    return any(f"{port}/{protocol or 'tcp'}" in ports for port in range(start, end + 1))
+        raise BadFilter(f"invalid filter '{name}={wanted}'") from None
+    accepted = [f"{port}/{protocol or 'tcp'}" for port in range(start, end + 1)]
+    return lambda c: any(port in ports_of(c) for port in accepted)

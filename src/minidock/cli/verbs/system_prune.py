@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minidock.cli.flags.filters import FILTER, BadFilter
+from minidock.cli.flags.filters import FILTER, BadFilter, read_filters, until
 from minidock.cli.frame.command import command
 from minidock.cli.frame.pflag import switch, values
 from minidock.cli.output.human import size
@@ -11,8 +11,6 @@ from minidock.paths import Store
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     Filters = tuple[tuple[str, str], ...]
-
-_KNOWN = ("label", "label!", "until")
 
 
 @command()
@@ -31,10 +29,11 @@ def prune(
     from minidock.cli.frame.confirm import confirm
     from minidock.cli.verbs.image_prune import prune_images
     from minidock.cli.verbs.network_change import prune_networks
-    from minidock.cli.verbs.prune import check_until, prune_containers, prune_volumes
+    from minidock.cli.verbs.prune import CONTAINER_FILTERS, prune_containers, prune_volumes
 
-    _check(filter, volumes=volumes)
-    check_until(filter)
+    read_filters(filter, CONTAINER_FILTERS)  # images and networks have the same
+    if volumes and any(name == "until" for name, _ in filter):
+        raise BadFilter('the "until" filter is not supported with "--volumes"')
     if not force and not confirm(_warning(filter, everything=all, volumes=volumes)):
         return
     store = Store()
@@ -58,16 +57,6 @@ def _tell(heading: str, names: list[str]) -> None:
         print(f"{heading}:\n" + "\n".join(names) + "\n", flush=True)
 
 
-def _check(filters: Filters, *, volumes: bool) -> None:
-    for name, _ in filters:
-        if name not in _KNOWN:
-            raise BadFilter(
-                f"invalid filter '{name}'", hint=f"supported filters: {', '.join(_KNOWN)}"
-            )
-        if name == "until" and volumes:
-            raise BadFilter('the "until" filter is not supported with "--volumes"')
-
-
 def _warning(filters: Filters, *, everything: bool, volumes: bool) -> str:
     lines = [
         "all stopped containers",
@@ -89,7 +78,6 @@ def _prune_build_cache(
     store: Store, filters: Filters, *, everything: bool
 ) -> tuple[list[str], int]:
     """Prune the build cache; with label filters it stays, since records have no labels."""
-    from minidock.cli.verbs.prune import until
     from minidock.engine.build.prune import prune as prune_cache
 
     if any(name != "until" for name, _ in filters):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from minidock.cli.flags.filters import (
     apply_filters,
+    boolean,
     filter_flag,
     has_label,
     matches_regexp,
-    parse_filter_bool,
 )
 from minidock.cli.flags.process_flags import labels
 from minidock.cli.frame.command import command
@@ -24,7 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from minidock.cli.flags.filters import Test
+    from minidock.cli.flags.filters import Reader
     from minidock.cli.frame.lazy import Table
     from minidock.cli.frame.pflag import F
 
@@ -109,7 +109,7 @@ def ls(
     from minidock.engine.container import volumes as engine
 
     store = Store()
-    found = apply_filters(engine.list(store), filter, _tests(store))
+    found = apply_filters(engine.list(store), filter, _filters(store))
     rows = [row(found_one) for found_one in found]
     if quiet:
         write_column(rows, "Name")
@@ -138,17 +138,15 @@ def row(volume: dict[str, Any]) -> Row:
     )
 
 
-def _tests(store: Store) -> dict[str, Test[dict[str, Any]]]:
+def _filters(store: Store) -> dict[str, Reader[dict[str, Any]]]:
     from minidock.engine.container.volumes import users_by_volume
 
     used = users_by_volume(store)
     return {
-        "dangling": lambda v, wanted: (
-            parse_filter_bool("dangling", wanted) == (v["Name"] not in used)
-        ),
-        "driver": lambda v, wanted: v["Driver"] == wanted,
-        "label": lambda v, wanted: has_label(v["Labels"], wanted),
-        "name": lambda v, wanted: matches_regexp(wanted, v["Name"]),
+        "dangling": boolean("dangling", lambda v: v["Name"] not in used),
+        "driver": lambda wanted: lambda v: v["Driver"] == wanted,
+        "label": lambda wanted: lambda v: has_label(v["Labels"], wanted),
+        "name": lambda wanted: lambda v: matches_regexp(wanted, v["Name"]),
     }
 
 

@@ -23,9 +23,9 @@ PATTERNS = {
     r"\b(bear|bears|bore|bury|birth)\b": ("clone, create, reap", 2),
     r"\bborn\b": ("created", 7),
     r"\bby hand\b": ("manually", 0),
-    r"\bunma(k|d)e": ("undo, release, tear down", 5),
-    r"\b(is|are) no (?!longer|such)": ("is not a", 20),
-    r"\btold\b": ("printed, passed, recorded; or the noun", 41),
+    r"\bunma(k|d)e": ("undo, release, tear down", 3),
+    r"\b(is|are) no (?!longer|such)": ("is not a", 18),
+    r"\btold\b": ("printed, passed, recorded; or the noun", 39),
 }
 
 

@@ -1,7 +1,7 @@
-"""The bundle: the container's document, translated into an OCI runtime config.
+"""The bundle: translates the container's document to an OCI runtime config.
 
-Here Docker's words (HostConfig, SecurityOpt, --device) become the specification's, with what only
-the mounted rootfs can tell: who "-u www-data" is, and where that user is at home.
+Docker's terms (HostConfig, SecurityOpt, --device) become those of the specification, together with
+data from the mounted rootfs: the ids and the home directory of "-u www-data".
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ _INIT_PATH = "/sbin/docker-init"
 
 
 def write_bundle(container: Container) -> None:
-    """Write bundle/config.json for this start. The rootfs is mounted already.
+    """Write bundle/config.json for this start. The rootfs must be mounted.
 
-    Raises UsageError, Conflict and DeviceNotFound for what image or machine cannot give.
+    Raises UsageError, Conflict and DeviceNotFound for what the image or the machine lacks.
     """
     groups = container.host_config.get("GroupAdd") or []
     user, home = resolve_user(container.paths.merged, container.config["User"], groups)
@@ -60,9 +60,9 @@ def bundle_config(container: Container) -> dict[str, Any]:
 
 
 def config_of(container: Container, user: dict[str, Any], home: str) -> dict[str, Any]:
-    """The config.json of this start; nothing of it has to exist yet.
+    """Return config.json for this start; nothing of it has to exist yet.
 
-    user, home: as `resolve_user` gives them.
+    user, home: from `resolve_user`.
     """
     document, host = container.document, container.host_config
     privileged = bool(host.get("Privileged"))
@@ -100,7 +100,7 @@ def config_of(container: Container, user: dict[str, Any], home: str) -> dict[str
 
 
 def mounts_of(container: Container) -> list[dict[str, Any]]:
-    """All that a start mounts in the container, in its order."""
+    """Return all mounts of a start, in order."""
     host = container.host_config
     mounts = default_mounts(
         shm_bytes=host.get("ShmSize") or DEFAULT_SHM_BYTES,
@@ -113,9 +113,9 @@ def mounts_of(container: Container) -> list[dict[str, Any]]:
 
 
 def _asked_mounts(container: Container) -> list[dict[str, Any]]:
-    """The mounts that were asked for, and those of the identity files, outer mount points first.
+    """Return the requested mounts and those of the identity files, outer mount points first.
 
-    So a volume on /etc comes to lie below /etc/hosts, and does not hide it.
+    So a volume on /etc is mounted before /etc/hosts, and does not hide it.
     """
     asked = runtime_mounts(container.document)
     both = _override(_identity_files(container), asked)
@@ -123,9 +123,10 @@ def _asked_mounts(container: Container) -> list[dict[str, Any]]:
 
 
 def environment(document: dict[str, Any], home: str) -> list[str]:
-    """The command's environment: Docker's own variables first, then what was asked for.
+    """Return the command's environment: Docker's own variables first, then the requested ones.
 
-    The last of two entries with one name counts, at the first one's place; NAME alone unsets it.
+    Of two entries with one name the last one counts, at the place of the first; NAME alone unsets
+    it.
     """
     config = document["Config"]
     base = [DEFAULT_PATH, f"HOSTNAME={config['Hostname']}"]
@@ -137,9 +138,9 @@ def environment(document: dict[str, Any], home: str) -> list[str]:
 
 
 def security_options(host: dict[str, Any]) -> dict[str, Any]:
-    """SecurityOpt, taken apart: {"no_new_privileges": bool, "seccomp": None, "unconfined" or JSON}.
+    """Parse SecurityOpt: {"no_new_privileges": bool, "seccomp": None, "unconfined" or JSON}.
 
-    Raises UsageError for an option that is not carried out.
+    Raises UsageError for an unsupported option.
     """
     found: dict[str, Any] = {"no_new_privileges": False, "seccomp": None}
     for option in host.get("SecurityOpt") or []:
@@ -153,7 +154,7 @@ def security_options(host: dict[str, Any]) -> dict[str, Any]:
         elif name == "seccomp" and value:
             found["seccomp"] = value
         elif (name, value) in (("apparmor", "unconfined"), ("label", "disable")):
-            continue  # neither is ever put on
+            continue  # neither is ever applied
         else:
             raise UsageError(f"security option {option!r} is not supported")
     return found
@@ -162,7 +163,7 @@ def security_options(host: dict[str, Any]) -> dict[str, Any]:
 def seccomp_profile(
     options: dict[str, Any], capabilities: list[str], *, privileged: bool
 ) -> Seccomp | None:
-    """OCI's linux.seccomp: the default allow-list, the user's own profile, or None."""
+    """Return OCI's linux.seccomp: the default profile, the user's own, or None."""
     wanted = options["seccomp"]
     if wanted == "unconfined" or (wanted is None and privileged):
         return None
@@ -176,7 +177,7 @@ def seccomp_profile(
 
 
 def _namespaces(container: Container) -> list[dict[str, Any]]:
-    """New ones, but for those that are the host's (left out) or another container's (by path)."""
+    """Return new ones, except the host's (left out) and those of other containers (by path)."""
     host = container.host_config
     modes = {
         "pid": host.get("PidMode") or "",
@@ -199,7 +200,7 @@ def _namespaces(container: Container) -> list[dict[str, Any]]:
 
 
 def _with_shared_memory(mounts: list[dict[str, Any]], container: Container) -> list[dict[str, Any]]:
-    """/dev/shm goes with the IPC namespace: new, the host's, another container's, or none."""
+    """Add /dev/shm by the IPC namespace: new, the host's, another container's, or none."""
     mode = container.host_config.get("IpcMode") or ""
     if mode in ("", "private"):
         return mounts
@@ -232,7 +233,7 @@ def _running_pid(container: Container, reference: str) -> int:
 
 
 def _identity_files(container: Container) -> list[dict[str, Any]]:
-    """/etc/hosts, hostname and resolv.conf: its own, or those of the network that it joins."""
+    """Return /etc/hosts, hostname and resolv.conf: its own, or those of the network it joins."""
     document = container.document
     mode = container.host_config.get("NetworkMode") or ""
     if mode.startswith("container:"):
@@ -255,7 +256,7 @@ def _read_only_bind(source: str, target: str) -> dict[str, Any]:
 
 
 def _override(defaults: list[dict[str, Any]], asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A mount that was asked for at a default's place replaces it."""
+    """Replace default mounts by requested ones with the same target."""
     places = {entry["destination"] for entry in asked}
     return [entry for entry in defaults if entry["destination"] not in places] + asked
 
@@ -268,7 +269,7 @@ def _init_program() -> str:
 
 
 def _devices(host: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The nodes to make beyond the default ones, and the rules of what may be opened."""
+    """Return the nodes to create in addition to the default ones, and the device rules."""
     if host.get("Privileged"):
         return _nodes_below("/dev", "/dev"), [{"allow": True, "access": "rwm"}]
     nodes, rules = [], [*default_devices(), *map(device_rule, host.get("DeviceCgroupRules") or [])]
@@ -287,9 +288,9 @@ def _devices(host: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str,
 
 
 def device_rule(text: str) -> dict[str, Any]:
-    """OCI's form of a rule such as "c 1:3 mr", "b 8:* rwm" or "a *:* rwm".
+    """Convert a rule such as "c 1:3 mr", "b 8:* rwm" or "a *:* rwm" to OCI's form.
 
-    Raises UsageError in dockerd's words.
+    Raises UsageError with dockerd's message.
     """
     kind, numbers, access = (text.split(" ") + ["", ""])[:3]
     major, _, minor = numbers.partition(":")
@@ -313,7 +314,7 @@ def _node(source: str, target: str) -> dict[str, Any]:
         status = os.stat(source)
     except OSError as error:
         words = (error.strerror or "").lower()
-        raise DeviceNotFound(f"{asked}: {words}", hint="ls -l /dev shows what is there") from None
+        raise DeviceNotFound(f"{asked}: {words}", hint="ls -l /dev lists the devices") from None
     if not (stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode)):
         raise UsageError(f"{asked}: not a device node", hint="-v mounts files and directories")
     return {
@@ -324,7 +325,7 @@ def _node(source: str, target: str) -> dict[str, Any]:
 
 
 def _nodes_below(source: str, target: str) -> list[dict[str, Any]]:
-    """All device nodes in a directory of the host, but terminals and what is made anyway."""
+    """List the device nodes in a directory of the host, without terminals and default ones."""
     nodes = []
     for folder, names, files in os.walk(source):
         names[:] = [n for n in names if n not in ("pts", "shm", "fd", "mqueue", ".udev")]
@@ -335,5 +336,5 @@ def _nodes_below(source: str, target: str) -> list[dict[str, Any]]:
                 if name not in ("console", "ptmx") and (stat.S_ISCHR(mode) or stat.S_ISBLK(mode)):
                     nodes.append(_node(path, target + path[len(source) :]))
             except (FileNotFoundError, DeviceNotFound):
-                continue  # it was unplugged meanwhile
+                continue  # unplugged meanwhile
     return nodes

@@ -1,9 +1,8 @@
-"""Which cgroup a container has, where it shall be made, where it is, and its limits on devices.
+"""A container's cgroup: the path for the next start, the current path, and block I/O limits.
 
-Where it shall be made is decided at each start, from --cgroup-parent and from what this machine's
-cgroup tree is like (kernel/cgroup_home.py). Where it is, the runtime has written down before it was
-made; so whoever comes later finds it, even from a part of the tree in which it would be made
-elsewhere.
+Each start determines the path from --cgroup-parent and from this machine's cgroup tree
+(kernel/cgroup_home.py). The runtime records the path before it creates the cgroup; so later
+commands find it, even from a part of the tree where they would determine another path.
 
 Source: Docker's "--cgroup-parent", with the cgroupfs driver and with the systemd driver, and its
 "--blkio-weight", "--device-read-bps", …; OCI runtime-spec config-linux "Block IO".
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def new_cgroup_path(container: Container) -> str:
-    """linux.cgroupsPath of the container's next start."""
+    """Return linux.cgroupsPath for the container's next start."""
     return f"/{_parent(container)}/{container.id}"
 
 
@@ -46,12 +45,12 @@ def _parent(container: Container) -> str:
 
 
 def check_cgroup_parent(asked: str) -> None:
-    """Refuse a --cgroup-parent that cannot be one on this machine.
+    """Refuse a --cgroup-parent that is invalid on this machine.
 
-    Raises UsageError, where systemd owns the tree in the words of Docker's systemd driver.
+    Raises UsageError; if systemd owns the tree, with the message of Docker's systemd driver.
     """
     if ".." in asked.split("/") or "\0" in asked:
-        raise UsageError(f"cgroup-parent {asked!r} leaves its tree by '..'")
+        raise UsageError(f"cgroup-parent {asked!r} must not contain '..'")
     if asked and cgroup_tree.takes_slices():
         from minidock.kernel.systemd import slice_path
 
@@ -59,10 +58,10 @@ def check_cgroup_parent(asked: str) -> None:
 
 
 def cgroup_of(store: Store, container_id: str) -> Cgroup:
-    """The cgroup of a container's run, which may be gone by now."""
+    """Return the cgroup of a container's run, which may no longer exist."""
     try:
         return state.load(store.run, container_id).cgroup
-    except NotFound:  # nothing was made since the machine was started
+    except NotFound:  # nothing was created since the last reboot
         return open_cgroup(store.cgroup_parent, container_id)
     except DamagedFile as error:
         report_skipped(error)
@@ -71,9 +70,9 @@ def cgroup_of(store: Store, container_id: str) -> Cgroup:
 
 
 def block_io(host: dict[str, Any]) -> BlockIo:
-    """OCI's linux.resources.blockIO of Docker's HostConfig: devices by number instead of path.
+    """Translate Docker's HostConfig to OCI's linux.resources.blockIO, with device numbers.
 
-    Empty where nothing is asked for. Raises DeviceNotFound for a path that is not there.
+    Empty if nothing is requested. Raises DeviceNotFound for a missing path.
     """
     limits: BlockIo = {}
     if host.get("BlkioWeight"):
@@ -102,7 +101,7 @@ def _throttled(limit: ThrottleDevice) -> BlockDevice:
 
 
 def _numbers_of(path: str) -> tuple[int, int]:
-    """The major and minor number of a device."""
+    """Return the major and minor number of a device."""
     try:
         number = os.stat(path).st_rdev
     except OSError as error:

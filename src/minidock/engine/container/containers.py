@@ -1,10 +1,10 @@
-"""Containers as the store has them: one object each, found by id, and what their state becomes.
+"""Containers in the store: one object each, found by id, and their state changes.
 
 A container is a directory with a container.json in Docker's inspect form (store/container_json.py).
-The file appears last when a container is created, and the directory goes in one rename when it is
-removed. Where the file is damaged, lists pass over the container, and what would act on it raises
-DamagedFile; `rm -f` removes it (removal.py).
-What the file says of the state counts only while the kernel agrees: see lookup.py and repair.py.
+This file is written last when a container is created, and one rename removes the directory from the
+store. If the file is damaged, lists skip the container, and operations on it raise DamagedFile; `rm
+-f` removes it (removal.py). The state in the file is valid only if the kernel agrees: see lookup.py
+and repair.py.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Container:
-    """One container.
+    """A container.
 
     document: its container.json, in the shape of `docker inspect`.
     """
@@ -45,12 +45,12 @@ class Container:
 
     @property
     def running(self) -> bool:
-        """Whether it runs; a paused container runs too."""
+        """Whether it is running; a paused container is running too."""
         return bool(self.state["Running"])
 
     @property
     def restarting(self) -> bool:
-        """Whether it has ended, and its monitor waits to start it again; it "runs" then too."""
+        """Whether it has exited, and its monitor waits to restart it; it is "running" then too."""
         return bool(self.state["Restarting"])
 
     @property
@@ -63,31 +63,31 @@ class Container:
 
     @property
     def is_temporary(self) -> bool:
-        """Whether it goes with its end: such a container need not outlive a power cut."""
+        """Whether it is removed when it exits; it need not survive a power failure."""
         return bool(self.host_config.get("AutoRemove") or "Build" in self.document)
 
     @property
     def monitor_pid(self) -> int:
-        """The process that runs it, or is about to; 0 where there is none."""
+        """Return the pid of its monitor, if it is running or starting; 0 otherwise."""
         return owner_of(self.paths.monitor_lock)
 
     def save(self) -> None:
-        """Write container.json, whole or not at all. Edit under `editing` where others may too."""
+        """Write container.json atomically. Edit under `editing` if others may edit it too."""
         text = jsontext.dumps(self.document)
         document.write(
             self.paths.document, text, durable=not self.is_temporary, over_when_full=True
         )
 
     def editing(self) -> exclusive:
-        """The lock for reading, changing and saving the document; call `reload` inside."""
+        """Return the lock for reading, changing and saving the document; call `reload` in it."""
         return exclusive(self.paths.lock)
 
     def reload(self) -> None:
         """Read the document again.
 
-        Who owns the container knows what is true of it: where the file was damaged meanwhile, that
-        stays, and is written with the next `save`.
-        Raises NotFound where the container has been removed meanwhile, DamagedFile.
+        The container's owner knows its true state: if the file was damaged meanwhile, the document
+        in memory stays, and the next `save` writes it.
+        Raises NotFound if the container was removed meanwhile, DamagedFile.
         """
         try:
             loaded = load(self.store, self.id)
@@ -101,15 +101,15 @@ class Container:
         self.document = loaded.document
 
     def take_over_edits(self) -> None:
-        """Take over what others may have written since we read it: its name, and its settings.
+        """Reload what other processes may have written meanwhile: its name and its settings.
 
-        For a caller that kept the document for some time. Inside `editing`, before `save`.
-        Raises what `reload` raises.
+        For a caller that has kept the document for some time. Inside `editing`, before `save`.
+        Raises the same errors as `reload`.
         """
         ours = self.document
         self.reload()
         theirs, self.document = self.document, ours
-        size = ours["HostConfig"].get("ConsoleSize", [0, 0])  # is the launch's own to say
+        size = ours["HostConfig"].get("ConsoleSize", [0, 0])  # set by this launch
         ours.update(Name=theirs["Name"], HostConfig={**theirs["HostConfig"], "ConsoleSize": size})
         endpoints = theirs["NetworkSettings"]["Networks"]
         for network, endpoint in ours["NetworkSettings"]["Networks"].items():
@@ -145,7 +145,7 @@ def mark_ended(
     oom: bool = False,
     finished_at: str = "",
 ) -> None:
-    """Write down that a container has ended. finished_at: by default, now."""
+    """Record that a container has exited. finished_at: now by default."""
     container.state.update(
         Status="exited", Running=False, Paused=False, Restarting=False, Pid=0,
         ExitCode=exit_code, Error=error, OOMKilled=oom, FinishedAt=finished_at or timestamp(),
@@ -155,9 +155,9 @@ def mark_ended(
 
 
 def mark_restarting(container: Container, exit_code: int, *, oom: bool) -> None:
-    """Write down that a container has ended and is about to be started again.
+    """Record that a container has exited and will be restarted.
 
-    It counts as running, as in Docker: it cannot be removed, and `stop` has something to stop.
+    It counts as running, as in Docker: it cannot be removed, and `stop` works.
     """
     container.document["RestartCount"] += 1
     container.state.update(
@@ -169,7 +169,7 @@ def mark_restarting(container: Container, exit_code: int, *, oom: bool) -> None:
 
 
 def _forget_network(container: Container) -> None:
-    """Its address and ports are others' to have."""
+    """Clear its address and ports, which are released."""
     container.document["NetworkSettings"]["Ports"] = {}
     for endpoint in container.document["NetworkSettings"]["Networks"].values():
         endpoint.update(EndpointID="", Gateway="", IPAddress="", IPPrefixLen=0, MacAddress="")
@@ -179,19 +179,19 @@ def _forget_network(container: Container) -> None:
 
 
 def restarting_error(container: Container) -> Conflict:
-    """What to say to who wants something of a container that is between two runs."""
+    """Return the error for operations on a container that is between two runs."""
     return Conflict(
         f"Container {container.id} is restarting, wait until the container is running",
-        hint=f"minidock logs {container.name}     may tell why it ends each time\n"
-        f"minidock stop {container.name}     ends it",
+        hint=f"minidock logs {container.name}     may show why it exits each time\n"
+        f"minidock stop {container.name}     stops it",
     )
 
 
 def find_id(store: Store, reference: str) -> str:
-    """The id of the container that a name, an id or the beginning of one means, or "".
+    """Find the id of a container by its name, its id or a prefix of the id; "" if none.
 
-    By name first, as Docker does. Its document may be damaged.
-    Raises Conflict where several ids begin so.
+    By name first, as in Docker. Its document may be damaged.
+    Raises Conflict if several ids have this prefix.
     """
     reference = reference.removeprefix("/")
     if not reference or "/" in reference or reference.startswith("."):

@@ -1,12 +1,12 @@
-"""Creating a container: what was asked, the image, and Docker's defaults, in one document.
+"""Creating a container: its document combines the request, the image and Docker's defaults.
 
-Everything that can be wrong is found before anything is made. Then the directory appears, complete
-or not at all: container.json is written last, under the lock of all creations.
+All checks come before anything is created. Then the directory is created atomically: container.json
+is written last, under the lock of all creations.
 
-`create` takes the body of Docker's own ContainerCreate call, so that the command line and an API
-need no other form between them.
+`create` takes the body of Docker's ContainerCreate call, so that the command line and an API can
+share it.
 
-Sources: Docker Engine API v1.45 ContainerCreate; moby's runconfig for how the two configs merge.
+Sources: Docker Engine API v1.45 ContainerCreate; moby's runconfig for merging the two configs.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ _STATE_CREATED = {
 
 
 class BuildBase:
-    """What a RUN step stands on in the place of an image: layers that are not an image yet.
+    """The base of a RUN step instead of an image: layers that are not yet an image.
 
-    id: of the image that the stage began from, "" for none. lowers: its layers' directories, lowest
-    first. upper, work: directories of the build's own, in its entry of staging/, which is `home`.
+    id: of the image that the stage is based on, "" for none. lowers: its layers' directories,
+    lowest first. upper, work: directories of the build, in its entry of staging/, which is `home`.
     """
 
     def __init__(self, image_id: str, lowers: list[str], upper: str, work: str, home: str) -> None:
@@ -70,12 +70,12 @@ class BuildBase:
 def create(
     store: Store, body: dict[str, Any], *, name: str | None, step: BuildBase | None = None
 ) -> Container:
-    """Make a container of an image; nothing runs yet.
+    """Create a container from an image; nothing runs yet.
 
-    body: Docker's ContainerCreate JSON. name: None for a random one. step: a build's, instead of
-    an image; such a container lives no longer than the command that started it.
-    Raises NotFound for the image or a volume, Conflict for a taken name, UsageError. On an error
-    nothing is left.
+    body: Docker's ContainerCreate JSON. name: None for a random one. step: of a build, instead of
+    an image; such a container is removed when its command ends.
+    Raises NotFound for the image or a volume, Conflict for a name in use, UsageError. An error
+    leaves nothing behind.
     """
     if name is not None:
         check_name(name)
@@ -92,7 +92,7 @@ def create(
     container = Container(store, document)
     with ImagesLock(store), exclusive(f"{_containers_directory(store)}/.lock"):
         if step is None:
-            ImageStore(store).resolve(image.id)  # still there: from here on no rmi comes between
+            ImageStore(store).resolve(image.id)  # exists: from here on no rmi can remove it
         try:
             _make_home(store, container, name)
         except BaseException:
@@ -105,10 +105,10 @@ def create(
 
 
 def _random_id() -> str:
-    """A new container's id: 64 hex digits, of which the first twelve are not all decimal.
+    """Return a new container's id: 64 hex digits, of which the first twelve are not all decimal.
 
-    Those are its hostname. A number is not a name to the C library: glibc takes it for an IPv4
-    address that is too large, and asks neither /etc/hosts nor a name server.
+    Those are its hostname. glibc takes a number for an IPv4 address that is too large, and then
+    looks it up neither in /etc/hosts nor by DNS.
     Source: inet(3) "Address formats"; moby's stringid.GenerateRandomID, which does the same.
     """
     while is_decimal((drawn := os.urandom(32).hex())[:12]):
@@ -117,7 +117,7 @@ def _random_id() -> str:
 
 
 def resolve_network_names(store: Store, body: dict[str, Any]) -> None:
-    """Call the networks that were asked for by id by their names; which exist, the start tells."""
+    """Replace network ids by names; the start checks whether the networks exist."""
     host_config = body.get("HostConfig") or {}
     endpoints = (body.get("NetworkingConfig") or {}).get("EndpointsConfig") or {}
     asked = [host_config.get("NetworkMode") or "", *endpoints]
@@ -138,7 +138,7 @@ def _containers_directory(store: Store) -> str:
 
 
 def _make_home(store: Store, container: Container, name: str | None) -> None:
-    """The container's directory; the caller holds the lock of all creations."""
+    """Create the container's directory; the caller holds the lock of all creations."""
     for attempt in range(_NAME_ATTEMPTS):
         chosen = name or random_name(attempt)
         try:
@@ -165,7 +165,7 @@ def _make_home(store: Store, container: Container, name: str | None) -> None:
 
 
 def _volume_note(container: Container) -> Callable[[str], None]:
-    """Notes which volumes are made for a container: if that comes to nothing, they go with it."""
+    """Return a function that records created volumes, to remove them if the creation fails."""
 
     def note(name: str) -> None:
         with open(container.paths.made_volumes, "a", encoding="ascii") as file:
@@ -177,15 +177,15 @@ def _volume_note(container: Container) -> Callable[[str], None]:
 def draft(
     store: Store, body: dict[str, Any], image: Image | BuildBase, *, container_id: str
 ) -> dict[str, Any]:
-    """The container that a checked body asks for, in the shape of `docker inspect`.
+    """Build the document of a container from a checked body, in the form of `docker inspect`.
 
-    Nothing is made: it has no name yet, and its volumes may be missing.
-    Raises UsageError where there is no command, and for mounts that cannot be.
+    Nothing is created: it has no name yet, and its volumes may be missing.
+    Raises UsageError if there is no command, and for invalid mounts.
     """
     document = _document(store, body, image, container_id)
     if not (document["Config"]["Entrypoint"] or document["Config"]["Cmd"]):
         raise UsageError(
-            "no command specified", hint="the image has none of its own: give one after its name"
+            "no command specified", hint="the image has no command: give one after its name"
         )
     document["Mounts"] = mount_points(store, document)
     return document
@@ -228,7 +228,7 @@ def _document(
 
 
 def _graph_driver(image: Image | BuildBase, paths: ContainerPaths) -> dict[str, Any]:
-    """The directories of its overlay; LowerDir has the topmost layer first, as mount(8) wants."""
+    """Return the directories of its overlay; in LowerDir the topmost layer comes first."""
     return {
         "Name": "overlay",
         "Data": {
@@ -241,7 +241,7 @@ def _graph_driver(image: Image | BuildBase, paths: ContainerPaths) -> dict[str, 
 
 
 def _hostname(store: Store, body: dict[str, Any], container_id: str) -> str:
-    """The machine's, that of the container whose network is joined, or one of its own."""
+    """Return the machine's, that of the container whose network is joined, or its own."""
     host_config = body.get("HostConfig") or {}
     kind, _, joined = (host_config.get("NetworkMode") or "").partition(":")
     if kind == "container":
@@ -252,10 +252,10 @@ def _hostname(store: Store, body: dict[str, Any], container_id: str) -> str:
 
 
 def merge_config(body: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]:
-    """A container's Config: what was asked for wins over what the image says.
+    """Merge the request and the image's config to a container's Config; the request wins.
 
-    body, image: Docker's container config (Cmd, Entrypoint, Env, ...). An entrypoint that was asked
-    for drops the image's command too; asked for as [""], it drops the image's entrypoint.
+    body, image: Docker's container config (Cmd, Entrypoint, Env, ...). A requested entrypoint drops
+    the image's command too; [""] drops the image's entrypoint.
     """
     asked = {key: value for key, value in body.items() if key not in _NOT_CONFIG}
     entrypoint, command = _merge_command(body, image)
@@ -283,19 +283,19 @@ def merge_config(body: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]:
 
 
 def _either(body: dict[str, Any], image: dict[str, Any], name: str) -> Any:
-    """A field that was asked for, else the image's."""
+    """Return a field of the request, or else the image's."""
     return body.get(name) or image.get(name)
 
 
 def _both(body: dict[str, Any], image: dict[str, Any], name: str) -> dict[str, Any]:
-    """A field that is a map: the image's entries, and over them those that were asked for."""
+    """Merge a field that is a map: the image's entries, overridden by requested ones."""
     return {**(image.get(name) or {}), **(body.get(name) or {})}
 
 
 def _merge_command(
     body: dict[str, Any], image: dict[str, Any]
 ) -> tuple[list[str] | None, list[str] | None]:
-    """The entrypoint and the command."""
+    """Merge the entrypoint and the command."""
     entrypoint, command = body.get("Entrypoint"), body.get("Cmd")
     if not entrypoint:
         return image.get("Entrypoint"), command or image.get("Cmd")
@@ -305,7 +305,7 @@ def _merge_command(
 def _merge_health(
     asked: dict[str, Any] | None, image: dict[str, Any] | None
 ) -> dict[str, Any] | None:
-    """The health check: each part that was not asked for is the image's."""
+    """Merge the health check: parts that were not requested are the image's."""
     given = {name: value for name, value in (asked or {}).items() if value}
     return {**(image or {}), **given} or None
 
@@ -314,9 +314,9 @@ _NOT_CONFIG = ("HostConfig", "NetworkingConfig")
 
 
 def merge_environment(image: list[str], asked: list[str]) -> list[str]:
-    """Config.Env: what was asked for, the last of each name, then what the image has besides.
+    """Merge Config.Env: requested entries, the last of each name, then the image's other ones.
 
-    NAME alone stays as it is: it takes that variable away when the container starts.
+    NAME alone is kept: it unsets that variable when the container starts.
     """
     last = {entry.partition("=")[0]: entry for entry in asked}
     return [

@@ -1,9 +1,9 @@
-"""Which networks a container is on, and what it is called there: its document's endpoints.
+"""A container's networks, and its names there: the endpoints in its document.
 
-NetworkSettings.Networks says both what was asked for (IPAMConfig, Aliases) and, while the container
-runs, what it got. Pure functions of the document; the kernel's side is engine/network's.
+NetworkSettings.Networks has both what was requested (IPAMConfig, Aliases) and, while the container
+runs, what was assigned. Pure functions of the document; engine/network configures the kernel.
 
-Source: Docker Engine API 1.45 EndpointSettings; what dockerd 26.1 answers.
+Source: Docker Engine API 1.45 EndpointSettings; output of dockerd 26.1.
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ _ASKED = ("IPAMConfig", "Links", "Aliases", "DriverOpts")
 
 
 def requested_endpoint(endpoint: dict[str, Any] | None) -> dict[str, Any]:
-    """An endpoint that is not connected: what was asked for, and nothing else."""
+    """Return an endpoint that is not connected: only what was requested."""
     given = endpoint or {}
     return {**NO_ENDPOINT, **{key: given[key] for key in _ASKED if given.get(key) is not None}}
 
 
 def connected_endpoint(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
-    """An endpoint that is connected: what it got, beside what was asked for."""
+    """Return a connected endpoint: what was requested and what was assigned."""
     return {**now, **{key: before.get(key) for key in _ASKED}}
 
 
 def network_names(document: dict[str, Any]) -> list[str]:
-    """The names of the networks that it is on, or is to be on when it runs."""
+    """List the networks that it is connected to, or will be when it runs."""
     return list(document["NetworkSettings"]["Networks"])
 
 
 def requested_address(document: dict[str, Any], network: str) -> str:
-    """The address that it must have on a network, "" for any."""
+    """Return the requested address on a network, "" for any."""
     endpoint = document["NetworkSettings"]["Networks"].get(network) or {}
     return str((endpoint.get("IPAMConfig") or {}).get("IPv4Address") or "")
 
 
 def dns_names(document: dict[str, Any], network: str) -> list[str] | None:
-    """What its neighbours on a network may call it; None on the default one, which has no names."""
+    """List its DNS names on a network; None on the default one, which has no DNS."""
     if network == DEFAULT:
         return None
     endpoint = document["NetworkSettings"]["Networks"].get(network) or {}
@@ -63,7 +63,7 @@ def dns_names(document: dict[str, Any], network: str) -> list[str] | None:
 
 
 def has_dns_names(document: dict[str, Any]) -> bool:
-    """Whether it is on a network whose containers know each other by name."""
+    """Whether it is on a network with DNS for container names."""
     mode = document["HostConfig"].get("NetworkMode") or DEFAULT
     if mode in ("host", "none") or mode.startswith("container:"):
         return False
@@ -71,7 +71,7 @@ def has_dns_names(document: dict[str, Any]) -> bool:
 
 
 def require_not_connected(container: Container, network: str) -> None:
-    """Raise Conflict where the container is on this network."""
+    """Raise Conflict if the container is on this network."""
     if network in container.document["NetworkSettings"]["Networks"]:
         raise Conflict(
             f"endpoint with name {container.name} already exists in network {network}",
@@ -80,6 +80,6 @@ def require_not_connected(container: Container, network: str) -> None:
 
 
 def require_connected(container: Container, network: str) -> None:
-    """Raise Conflict where the container is not on this network."""
+    """Raise Conflict if the container is not on this network."""
     if network not in container.document["NetworkSettings"]["Networks"]:
         raise Conflict(f"container {container.id} is not connected to network {network}")

@@ -1,4 +1,4 @@
-"""The events of containers: what each tells of its container, as Docker's daemon has it.
+"""The events of containers, with the same attributes as those of dockerd.
 
 Source: Docker Engine API 1.45 SystemEvents; the events of docker 26.1.
 """
@@ -18,17 +18,17 @@ _DRIVERS = {"none": "null", "host": "host"}
 
 
 def emit_container(container: Container, action: str, **attributes: str) -> None:
-    """Note an event of a container; its image, name and labels are told with it."""
+    """Record an event of a container, with its image, name and labels."""
     emit_all(container.store, [_of_container(container, action, attributes)])
 
 
 def emit_resized(container: Container, *, rows: int, columns: int) -> None:
-    """The terminal that a container has got another size."""
+    """Record that a container's terminal was resized."""
     emit_container(container, "resize", height=str(rows), width=str(columns))
 
 
 def emit_started(container: Container) -> None:
-    """A container runs: on its networks, with its volumes."""
+    """Record that a container was started, with its networks and volumes."""
     events = [
         event("network", "connect", network_id, {"container": container.id, **about})
         for network_id, about in _networks(container)
@@ -43,7 +43,7 @@ def emit_started(container: Container) -> None:
 
 
 def emit_ended(container: Container, code: int, *, seconds: float, oom: bool) -> None:
-    """A run of a container has ended. The document still says on which networks it was."""
+    """Record that a container has exited. The document still lists its networks."""
     events = [_of_container(container, "oom", {})] if oom else []
     events += [
         event("network", "disconnect", network_id, {"container": container.id, **about})

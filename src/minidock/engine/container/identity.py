@@ -1,7 +1,7 @@
-"""Who runs the command: -u, read in the container's own /etc/passwd and /etc/group.
+"""The user of the command: -u, resolved by the container's own /etc/passwd and /etc/group.
 
-The C library's getpwnam would load name-service modules, the host's or the image's, into a
-privileged process. So the two files are read as text, by paths that are resolved in the rootfs.
+The C library's getpwnam would load NSS modules, of the host or the image, into a privileged
+process. So the two files are parsed here, by paths that are resolved in the rootfs.
 
 Source: passwd(5), group(5); moby's libcontainer/user for the forms of -u (facts).
 """
@@ -24,10 +24,10 @@ _MAXIMUM_BYTES = 10 * 1024 * 1024
 
 
 def resolve_user(rootfs: str, text: str, group_add: list[str]) -> tuple[dict[str, Any], str]:
-    """OCI's user {uid, gid, additionalGids}, and the home directory, of a -u value.
+    """Resolve a -u value to OCI's user {uid, gid, additionalGids} and the home directory.
 
     text: "", "name", "uid", "name:group", "uid:gid". group_add: names or numbers.
-    Raises UsageError for a name that the image does not know.
+    Raises UsageError for a name that the image does not have.
     """
     return resolve_user_by(lambda path: open_in_root(rootfs, path), text, group_add)
 
@@ -35,9 +35,9 @@ def resolve_user(rootfs: str, text: str, group_add: list[str]) -> tuple[dict[str
 def resolve_user_by(
     open_path: Callable[[str], int], text: str, group_add: list[str]
 ) -> tuple[dict[str, Any], str]:
-    """The same, of a root file system that is not mounted.
+    """Like `resolve_user`, for a root file system that is not mounted.
 
-    open_path: gives an O_PATH descriptor of a file in it, or raises KernelError.
+    open_path: returns an O_PATH descriptor of a file in it, or raises KernelError.
     """
     name, _, group = text.partition(":")
     name = name or "0"
@@ -59,7 +59,7 @@ def resolve_user_by(
         number = _group_id(groups, wanted)
         if number not in additional:
             additional.append(number)
-    if gid not in additional:  # or files that refuse just this group would open (CVE-2022-36109)
+    if gid not in additional:  # or files that deny just this group would open (CVE-2022-36109)
         additional.insert(0, gid)
     for number in (uid, *additional):
         if not 0 <= number < 2**31:
@@ -69,7 +69,7 @@ def resolve_user_by(
 
 
 def _passwd_entry(open_path: Callable[[str], int], name: str) -> list[str] | None:
-    """The user of that name; of a number, the user with that uid, whatever others are called."""
+    """Find a user by name; a number is always a uid, even if a user has that name."""
     number = int(name) if is_decimal(name) else -1
     for entry in _read(open_path, "/etc/passwd", 7):
         if int(entry[2]) == number or (number < 0 and entry[0] == name):
@@ -90,14 +90,14 @@ def _group_id(groups: list[list[str]], wanted: str) -> int:
 
 
 def _read(open_path: Callable[[str], int], path: str, fields: int) -> list[list[str]]:
-    """The file's well-formed lines, split; empty where there is no regular file of that name."""
+    """Read the file's well-formed lines, split into fields; empty if it is not a regular file."""
     try:
         place = open_path(path)
     except KernelError:
         return []
     try:
-        # To open a FIFO or a device is an act already: the first could wait for ever, the second
-        # start a watchdog. So it is looked at before, by a descriptor that opens nothing (O_PATH).
+        # Opening a FIFO can block for ever, and opening a device can have effects, such as starting
+        # a watchdog. So an O_PATH descriptor, which opens nothing, is checked first.
         if not stat.S_ISREG(os.fstat(place).st_mode):
             return []
         fd = os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_CLOEXEC)

@@ -1,10 +1,10 @@
-"""What `docker inspect` shows of a container beyond what was asked for: the defaults, spelled out.
+"""Defaults of the fields in a container's document, as `docker inspect` shows them.
 
-A script that asks `{{.HostConfig.NetworkMode}}` or `{{.HostConfig.ShmSize}}` wants what is in
-force. So a container's document has Docker's fields, in Docker's order, with their values filled in
-when it is made.
+A script that reads `{{.HostConfig.NetworkMode}}` or `{{.HostConfig.ShmSize}}` wants the effective
+value. So a container's document has all of Docker's fields, in Docker's order, with their values
+filled in at creation.
 
-Source: Docker Engine API 1.45 ContainerInspect; what dockerd 26.1 answers.
+Source: Docker Engine API 1.45 ContainerInspect; output of dockerd 26.1.
 """
 
 from __future__ import annotations
@@ -47,10 +47,9 @@ _WHERE_EMPTY: dict[str, Any] = {
 
 
 def host_config(asked: dict[str, Any]) -> dict[str, Any]:
-    """A HostConfig with all of its fields.
+    """Return a HostConfig with all of its fields.
 
-    asked: the one of the ContainerCreate call; its own values stay, but for those that mean "the
-    default".
+    asked: of the ContainerCreate call; its values stay, except those that mean "the default".
     """
     mode, policy = asked.get("NetworkMode") or "default", policy_of(asked)
     log, swappiness = asked.get("LogConfig") or {}, asked.get("MemorySwappiness")
@@ -77,7 +76,7 @@ def _protected(asked: dict[str, Any], field: str, usual: list[str]) -> list[str]
 
 
 def network_settings(mode: str, asked: dict[str, Any]) -> dict[str, Any]:
-    """NetworkSettings of a container that has not run: its networks, and what it wants of them.
+    """Return NetworkSettings of a container that has not run: its requested networks.
 
     mode: HostConfig.NetworkMode. asked: NetworkingConfig.EndpointsConfig.
     """

@@ -1,7 +1,7 @@
-"""Containers found by name or id, and listed, each with the state that the kernel agrees to.
+"""Finding containers by name or id, and listing them, with a state that agrees with the kernel.
 
-A container runs as long as its monitor lives, and a monitor that died (kill -9, a crash, a reboot)
-took its container with it. Each lookup here repairs that first (repair.py).
+A container runs as long as its monitor; if the monitor dies (kill -9, a crash, a reboot), the
+container ends too. Each lookup here first repairs the document (repair.py).
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _SETTLING_SECONDS = 10.0
 
 
 def find(store: Store, reference: str) -> Container:
-    """A container by its name, its id, or the beginning of its id that only it has.
+    """Find a container by its name, its id, or a unique prefix of its id.
 
-    Raises NotFound, DamagedFile, and Conflict where several ids begin so.
+    Raises NotFound, DamagedFile, and Conflict if several ids have this prefix.
     """
     container_id = find_id(store, reference)
     container = load(store, container_id) if container_id else None
@@ -38,9 +38,9 @@ def find(store: Store, reference: str) -> Container:
 
 
 def wait_until_settled(store: Store, reference: str) -> Container:
-    """A container that is neither being started nor being cleared away: running, or stopped.
+    """Find a container, and wait until it is neither starting nor being torn down.
 
-    Where that takes long, it is returned as it is.
+    After a timeout it is returned in its current state.
     Raises NotFound, also for one that is being removed.
     """
     deadline = time.monotonic() + _SETTLING_SECONDS
@@ -49,13 +49,13 @@ def wait_until_settled(store: Store, reference: str) -> Container:
         if container.running or not container.monitor_pid or time.monotonic() > deadline:
             return container
         time.sleep(0.005)
-        reference = container.id  # its name may become another's
+        reference = container.id  # its name may be reassigned
 
 
 def list_containers(store: Store) -> list[Container]:
-    """All containers, newest first. What a killed command left half made or half removed goes.
+    """List all containers, newest first. Removes those that a killed command left incomplete.
 
-    Those whose documents are damaged are passed over.
+    Containers with damaged documents are skipped.
     """
     sweep(store)
     found = []

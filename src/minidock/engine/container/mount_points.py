@@ -1,10 +1,10 @@
-"""What -v, --mount, --volumes-from and an image's VOLUME ask to be mounted: a document's Mounts.
+"""The mounts requested by -v, --mount, --volumes-from and an image's VOLUME: a document's Mounts.
 
     -v /host/dir:/in[:ro]   a bind                -v name:/in    a named volume
     -v /in                  an anonymous volume, also for each VOLUME of the image
     --mount type=...        the same, spelled out
 
-The decision is made once, when a container is created; mounts.py carries it out at each start.
+They are determined once, when a container is created; mounts.py mounts them at each start.
 
 Sources: Docker Engine API v1.45 MountPoint, Mount; docker's documentation of bind mounts, volumes.
 """
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from minidock.paths import Store
 
 _PROPAGATION = ("private", "rprivate", "slave", "rslave", "shared", "rshared")
-_CONSISTENCY = ("consistent", "cached", "delegated")  # means something on a Mac only
+_CONSISTENCY = ("consistent", "cached", "delegated")  # only has an effect on macOS
 _MODES = (("ro", "rw"), ("z", "Z"), ("nocopy",), _CONSISTENCY, _PROPAGATION)  # one of each
 
 
 def mount_points(store: Store, document: dict[str, Any]) -> list[dict[str, Any]]:
-    """The document's Mounts, whose volumes may still be missing.
+    """Compute the document's Mounts, whose volumes may not exist yet.
 
-    Raises UsageError for a malformed mount, and Conflict for two on one place.
+    Raises UsageError for a malformed mount, and Conflict for two on one mount point.
     """
     host = document["HostConfig"]
     tmpfs = host.get("Tmpfs") or {}
@@ -45,7 +45,7 @@ def mount_points(store: Store, document: dict[str, Any]) -> list[dict[str, Any]]
 
 
 def _requested(host: dict[str, Any], tmpfs: dict[str, str]) -> list[dict[str, Any]]:
-    """The mounts of -v and --mount. Raises UsageError for two on one place."""
+    """Parse the mounts of -v and --mount. Raises UsageError for two on one mount point."""
     binds = [_parse_bind(text) for text in host.get("Binds") or []]
     wanted = binds + [_from_mount(mount) for mount in host.get("Mounts") or []]
     if double := [bind["Destination"] for bind in binds if bind["Destination"] in tmpfs]:
@@ -59,7 +59,7 @@ def _requested(host: dict[str, Any], tmpfs: dict[str, str]) -> list[dict[str, An
 
 
 def _parse_bind(text: str) -> dict[str, Any]:
-    """One -v value, such as "/host:/in:ro" or "name:/in"."""
+    """Parse a -v value, such as "/host:/in:ro" or "name:/in"."""
     parts = text.split(":")
     if len(parts) > 3 or not all(parts[:2]):
         raise UsageError(
@@ -90,7 +90,7 @@ def _parse_bind(text: str) -> dict[str, Any]:
 
 
 def _words_of(mode: str) -> list[str]:
-    """The words of a -v's mode. Raises UsageError for an unknown one, and for two of one kind."""
+    """Parse the mode of -v. Raises UsageError for an unknown word, and for two of one kind."""
     words = mode.split(",") if mode else []
     kinds = [kind for word in words for kind in _MODES if word in kind]
     if len(kinds) != len(words) or len({*kinds}) != len(kinds):
@@ -109,7 +109,7 @@ def _misplaced(text: str, kind: str, field: str) -> UsageError:
 
 
 def _from_mount(mount: dict[str, Any]) -> dict[str, Any]:
-    """One --mount, in Docker's API form."""
+    """Convert a --mount, in Docker's API form."""
     target = mount.get("Target") or ""
     check_destination(target)
     kind = mount.get("Type") or "volume"
@@ -119,7 +119,7 @@ def _from_mount(mount: dict[str, Any]) -> dict[str, Any]:
 
 
 def _bind_from_mount(mount: dict[str, Any], target: str) -> dict[str, Any]:
-    """--mount type=bind. Its source must exist, unlike that of -v."""
+    """Convert --mount type=bind. Its source must exist, unlike that of -v."""
     source, options = mount.get("Source") or "", mount.get("BindOptions") or {}
     if not source:
         raise UsageError('invalid mount config for type "bind": field Source must not be empty')
@@ -128,7 +128,7 @@ def _bind_from_mount(mount: dict[str, Any], target: str) -> dict[str, Any]:
     if not os.path.exists(source):
         raise UsageError(
             f'invalid mount config for type "bind": bind source path does not exist: {source}',
-            hint="make it first; -v would make it for you",
+            hint="create it first; -v would create it",
         )
     propagation = options.get("Propagation") or "rprivate"
     if propagation not in _PROPAGATION:
@@ -151,7 +151,7 @@ def _bind_from_mount(mount: dict[str, Any], target: str) -> dict[str, Any]:
 
 
 def _volume_from_mount(mount: dict[str, Any], target: str) -> dict[str, Any]:
-    """--mount type=volume, with what it asks of a volume that does not exist yet."""
+    """Convert --mount type=volume, with the options for a volume that does not exist yet."""
     source, options = mount.get("Source") or "", mount.get("VolumeOptions") or {}
     if not source:
         _check_anonymous(mount, options)
@@ -173,7 +173,7 @@ def _volume_from_mount(mount: dict[str, Any], target: str) -> dict[str, Any]:
 
 
 def _tmpfs_from_mount(mount: dict[str, Any], target: str) -> dict[str, Any]:
-    """--mount type=tmpfs."""
+    """Convert --mount type=tmpfs."""
     if mount.get("Source"):
         raise UsageError(
             'invalid mount config for type "tmpfs": field Source must not be specified'
@@ -194,7 +194,7 @@ _MOUNT_TYPES = {
 
 
 def _check_anonymous(mount: dict[str, Any], wanted: dict[str, Any]) -> None:
-    """Raise UsageError for what a volume that nothing is in yet cannot be asked for."""
+    """Raise UsageError for options that an anonymous volume cannot have."""
     for is_set, what in (
         (mount.get("ReadOnly"), "ReadOnly mode"), (wanted.get("Subpath"), "Subpath"),
     ):  # fmt: skip
@@ -216,9 +216,9 @@ def _bind_point(
 
 
 def _volume_point(name: str, target: str, *, writable: bool, mode: str) -> dict[str, Any]:
-    """A volume at its mount point, "" for one that gets its name when it is made.
+    """Return a volume at its mount point; "" is named when it is created.
 
-    Raises UsageError for what cannot be a volume's name: nothing else checks it before it is used.
+    Raises UsageError for an invalid volume name: nothing else checks it before use.
     """
     if name:
         volumes.check_name(name)
@@ -229,7 +229,7 @@ def _volume_point(name: str, target: str, *, writable: bool, mode: str) -> dict[
 
 
 def _inherited(store: Store, references: list[str]) -> list[dict[str, Any]]:
-    """The mounts of the containers that --volumes-from names."""
+    """Return the mounts of the containers in --volumes-from."""
     from minidock.engine.container.lookup import find
 
     points = []

@@ -1,7 +1,7 @@
-"""What is mounted into a container besides its rootfs: binds, volumes and tmpfs.
+"""The mounts of a container besides its rootfs: bind mounts, volumes and tmpfs.
 
-mount_points.py has written into the document's Mounts what to mount. Its volumes are made at
-creation; at each start `runtime_mounts` turns Mounts, and --tmpfs, into the bundle's mounts.
+mount_points.py has determined the document's Mounts. Its volumes are created with the container; at
+each start `runtime_mounts` converts Mounts and --tmpfs to the bundle's mounts.
 
 Source: Docker Engine API v1.45 MountPoint.
 """
@@ -33,14 +33,14 @@ def create_volumes(
     container_id: str,
     note: Callable[[str], None],
 ) -> None:
-    """Make the volumes that a container's mount points want and that are missing.
+    """Create the missing volumes of a container's mount points.
 
-    note: told of each volume's name before it is made.
+    note: called with each volume's name before it is created.
     """
     for point in points:
         if point["Type"] != "volume" or point["Source"]:
             continue
-        name = point["Name"]  # checked when the point was made
+        name = point["Name"]  # checked when the mount point was created
         try:
             known = volumes.inspect(store, name)
         except NotFound:
@@ -57,15 +57,15 @@ def create_volumes(
                 labels=labels,
                 made_for=container_id,
             )
-        point.pop("AskedDriver", None)  # a volume that is there stays as it is
+        point.pop("AskedDriver", None)  # an existing volume is not changed
         point["Name"] = known["Name"]
         point["Source"] = known["Mountpoint"]
 
 
 def make_bind_sources(document: dict[str, Any]) -> None:
-    """Make the host directories that -v names and that do not exist, as Docker does.
+    """Create missing host directories of -v, as Docker does.
 
-    Raises Conflict where that cannot be done, or a --mount source is gone.
+    Raises Conflict if that fails, or a --mount source no longer exists.
     """
     for point in document["Mounts"]:
         if point["Type"] != "bind" or os.path.exists(point["Source"]):
@@ -76,14 +76,14 @@ def make_bind_sources(document: dict[str, Any]) -> None:
             os.makedirs(point["Source"], exist_ok=True)
         except OSError as error:
             raise Conflict(
-                f"cannot make the bind source {point['Source']}: {error.strerror}"
+                f"cannot create the bind source {point['Source']}: {error.strerror}"
             ) from None
 
 
 def mount_volumes(container: Container) -> None:
-    """Have the volumes mounted that are a file system of their own, until the run's end.
+    """Mount the volumes that are separate file systems, until the end of the run.
 
-    Raises MinidockError for one that cannot be.
+    Raises MinidockError if that fails.
     """
     for name, options in _volumes_with_options(container.store, container.document):
         from minidock.engine.container.volume_mounts import mount_for_container  # seldom wanted
@@ -92,7 +92,7 @@ def mount_volumes(container: Container) -> None:
 
 
 def mount_volumes_privately(store: Store, document: dict[str, Any]) -> None:
-    """Mount them in a mount namespace that goes with this process."""
+    """Mount them in a private mount namespace of this process."""
     for name, options in _volumes_with_options(store, document):
         from minidock.engine.container.volume_mounts import mount_volume
 
@@ -110,11 +110,11 @@ def _volumes_with_options(
 
 
 def bind_subpaths(container: Container) -> None:
-    """Bind each --mount volume-subpath to a place of the container's own.
+    """Bind mount each --mount volume-subpath to a directory of the container.
 
-    What a volume holds was written by containers: the path is resolved as if the volume were "/",
-    and mounted by the descriptor that was got, so that no link in it leads to the host's files.
-    Raises SourceNotFound where the volume has no such path.
+    Containers have written the volume's files: the path is resolved as if the volume were "/", and
+    mounted by file descriptor, so that no link in it leads to the host's files.
+    Raises SourceNotFound if the path does not exist in the volume.
     """
     for number, point in enumerate(container.document["Mounts"]):
         if not point.get("Subpath"):
@@ -138,9 +138,9 @@ def bind_subpaths(container: Container) -> None:
 
 
 def populate_volumes(store: Store, document: dict[str, Any], rootfs: str) -> None:
-    """Let an empty volume take over what the image has at its mount point, before the first start.
+    """Copy the image's files at a mount point to an empty volume, before the first start.
 
-    Only then: a volume that the container has emptied, or given another owner, stays so.
+    Only then: later changes by the container, even deleting all files, stay.
     """
     if document["State"]["StartedAt"] != NEVER:
         return
@@ -152,7 +152,7 @@ def populate_volumes(store: Store, document: dict[str, Any], rootfs: str) -> Non
         try:
             content = open_in_root(rootfs, in_container(point["Destination"]))
         except KernelError:
-            continue  # the image has nothing there
+            continue  # the image does not have this path
         try:
             volumes.populate(store, point["Name"], f"/proc/self/fd/{content}")
         finally:
@@ -160,7 +160,7 @@ def populate_volumes(store: Store, document: dict[str, Any], rootfs: str) -> Non
 
 
 def runtime_mounts(document: dict[str, Any]) -> list[dict[str, Any]]:
-    """The bundle's entries for Mounts and --tmpfs, outer mount points before inner ones."""
+    """Return the bundle's mounts for Mounts and --tmpfs, outer mount points first."""
     entries = []
     for point in document["Mounts"]:
         target = in_container(point["Destination"])
@@ -172,7 +172,7 @@ def runtime_mounts(document: dict[str, Any]) -> list[dict[str, Any]]:
         else:
             bind = "bind" if point.get("NonRecursive") else "rbind"
             if not (point["RW"] or point.get("ReadOnlyNonRecursive")):
-                access = "rro"  # also what is mounted below it
+                access = "rro"  # including mounts below it
             options = [bind, access, point["Propagation"] or "rprivate"]
             source = point.get("SubpathAt") or point["Source"]
             entries.append(_entry(target, "bind", source, options))

@@ -1,10 +1,10 @@
-"""Who has which name: one symbolic link for each, names/NAME -> container id.
+"""Container names: one symbolic link for each, names/NAME -> container id.
 
-So a name is looked up by one readlink(2), and given to one container only, whatever happens. A link
-may be left over by a command that was cut short; then it leads to no container of that name, and
-whoever wants the name takes it, or the next sweep does.
+So a name is looked up by one readlink(2), and is unique at any time. A killed command can leave a
+stale link, whose target is not a container of that name; the next user of the name replaces it, or
+the next sweep removes it.
 
-Names are given and dropped under the lock of the containers' directory.
+Names are assigned and released under the lock of the containers' directory.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from minidock.paths import Store, is_component
 
 
 def list_names(store: Store) -> list[str]:
-    """All names that are given."""
+    """List all assigned names."""
     try:
         return [name for name in os.listdir(store.names) if is_component(name)]
     except FileNotFoundError:
@@ -24,7 +24,7 @@ def list_names(store: Store) -> list[str]:
 
 
 def holder_of(store: Store, name: str) -> str:
-    """The id of the container that has a name, or ""."""
+    """Return the id of the container that has a name, or ""."""
     if not is_component(name):
         return ""
     try:
@@ -34,9 +34,9 @@ def holder_of(store: Store, name: str) -> str:
 
 
 def claim_name(store: Store, name: str, container_id: str) -> None:
-    """Give a name to a container.
+    """Assign a name to a container.
 
-    Raises Conflict where another container has it.
+    Raises Conflict if another container has it.
     """
     os.makedirs(store.names, mode=0o700, exist_ok=True)
     holder = holder_of(store, name)
@@ -53,7 +53,7 @@ def claim_name(store: Store, name: str, container_id: str) -> None:
 
 
 def release_names(store: Store, container_id: str, names: set[str]) -> None:
-    """Let others have these names, as far as they are this container's."""
+    """Release those of these names that belong to this container."""
     for name in names:
         if container_id and name and holder_of(store, name) == container_id:
             os.unlink(store.name(name))

@@ -1,7 +1,7 @@
-"""/etc/hosts, /etc/hostname and /etc/resolv.conf: written for each start, bound into the container.
+"""/etc/hosts, /etc/hostname and /etc/resolv.conf: written at each start, and bind mounted.
 
-They lie outside the image's layers, since they tell of this container only. What changes while it
-runs is changed in place, line by line: the rest may be its own by then.
+They are not in the image's layers, since they belong to this container. Changes while it runs edit
+single lines in place: the container may have edited the others.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _LONGEST_BYTES = 1 << 20
 def write_network_files(container: Container, addresses: Sequence[str], *, network: str) -> None:
     """Write the three files.
 
-    addresses: the container's, none where it has none of its own. network: whose gateway is its
-    way to the host, "" for none.
+    addresses: the container's, if it has its own. network: its gateway leads to the host; "" for
+    none.
     """
     host = container.host_config
     gateway = networks.gateway(container.store, network=network) if network else ""
@@ -43,7 +43,7 @@ def write_network_files(container: Container, addresses: Sequence[str], *, netwo
 
 
 def add_address(container: Container, address: str) -> None:
-    """Add an address that the container has come to have to its /etc/hosts."""
+    """Add a new address of the container to its /etc/hosts."""
     text = _read(container.paths.hosts)
     if text is None:
         return
@@ -52,7 +52,7 @@ def add_address(container: Container, address: str) -> None:
 
 
 def drop_address(container: Container, address: str) -> None:
-    """Take an address that the container no longer has out of its /etc/hosts."""
+    """Remove an address that the container no longer has from its /etc/hosts."""
     text = _read(container.paths.hosts)
     if text is not None:
         lines = text.splitlines(keepends=True)
@@ -61,13 +61,13 @@ def drop_address(container: Container, address: str) -> None:
 
 
 def enable_name_server(container: Container) -> None:
-    """Let the container ask its own name server from now on, unless it has written that file."""
+    """Make the container use its DNS server from now on, unless it has edited resolv.conf."""
     if _read(container.paths.resolv_conf) == resolv_conf(container, use_dns_server=False):
         _write(container.paths.resolv_conf, resolv_conf(container, use_dns_server=True))
 
 
 def resolv_conf(container: Container, *, use_dns_server: bool) -> str:
-    """The text of its /etc/resolv.conf."""
+    """Return the text of its /etc/resolv.conf."""
     host = container.host_config
     return hosts_file.resolv_conf(
         host.get("Dns") or [],
@@ -84,14 +84,14 @@ def has_own_network(container: Container) -> bool:
 
 
 def fqdn(container: Container) -> str:
-    """A container's hostname, with its domain where it has one."""
+    """Return a container's hostname, with its domain if any."""
     config = container.config
     hostname = str(config["Hostname"])
     return f"{hostname}.{config['Domainname']}" if config.get("Domainname") else hostname
 
 
 def _read(path: str) -> str | None:
-    """A file that the container may have written; None where it made it too long to be read."""
+    """Read a file that the container may have written; None if it is too large."""
     if os.stat(path).st_size > _LONGEST_BYTES:
         return None
     with open(path, encoding="utf-8", errors="surrogateescape") as file:
@@ -99,7 +99,7 @@ def _read(path: str) -> str | None:
 
 
 def _write(path: str, text: str) -> None:
-    """In place, since a bind mount holds the inode; readable by the container's users."""
+    """Write in place, since a bind mount refers to the inode; readable by the container's users."""
     with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(text)
     os.chmod(path, 0o644)

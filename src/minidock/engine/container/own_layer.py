@@ -5,7 +5,7 @@
 With --storage-opt size= it lies in a file of that size, and holds no more:
 
     <id>/disk                the file, with an ext4 file system in it; sparse
-         space/              where that is mounted while the container runs
+         space/              its mount point while the container runs
          upper -> space/upper,  work -> space/work
 
 `df /` in the container then shows that size, and a write that does not fit fails with ENOSPC, in
@@ -84,15 +84,16 @@ def _create_dockerenv(container: Container, upper: str) -> None:
 
 
 def size_of(host_config: dict[str, Any]) -> int:
-    """How much room was asked for, in bytes; 0 for no limit.
+    """Return the requested size in bytes; 0 for no limit.
 
-    Raises UsageError for another option or an invalid size, in Docker's words.
+    Raises UsageError for another option or an invalid size, with Docker's message.
     """
     options = host_config.get("StorageOpt") or {}
     for name in options:
         if name != "size":
             raise InvalidStorageOption(
-                f"Unknown option {name}", hint="--storage-opt size=1g is the one there is"
+                f"Unknown option {name}",
+                hint="the only supported option is size, as in --storage-opt size=1g",
             )
     if not options:
         return 0
@@ -105,7 +106,7 @@ def size_of(host_config: dict[str, Any]) -> int:
     if size < SMALLEST_BYTES:
         raise InvalidStorageOption(
             f"--storage-opt size={options['size']} is too small for a file system",
-            hint=f"{SMALLEST_BYTES >> 20}m is the least",
+            hint=f"the minimum is {SMALLEST_BYTES >> 20}m",
         )
     return size
 
@@ -123,9 +124,9 @@ def _bytes(text: str) -> int:
 
 
 def _create_quota_disk(paths: ContainerPaths, size: int) -> None:
-    """Make a container's disk file, in the place of its upper and work directories.
+    """Create a container's disk file, instead of its upper and work directories.
 
-    Raises MinidockError where this machine has no mkfs.ext4 or no loop devices.
+    Raises MinidockError if this machine has no mkfs.ext4 or no loop devices.
     """
     if not os.path.exists("/dev/loop-control"):
         raise MinidockError(
@@ -142,7 +143,7 @@ def _create_quota_disk(paths: ContainerPaths, size: int) -> None:
 
 
 def _make_file_system(path: str) -> None:
-    import sh  # heavy, and seldom wanted
+    import sh  # slow to import, and rarely needed
 
     try:
         mkfs = sh.Command("mkfs.ext4", search_paths=["/usr/sbin", "/sbin", "/usr/bin", "/bin"])
@@ -158,12 +159,12 @@ def _make_file_system(path: str) -> None:
 
 
 def has_quota(container: Container) -> bool:
-    """Whether a container's own layer is in a file of its own."""
+    """Whether a container's own layer is in a disk file."""
     return bool(container.host_config.get("StorageOpt"))
 
 
 def mount_quota_disk(container: Container, *, privately: bool = False) -> None:
-    """Mount a container's own layer, unless it is. privately: for this process alone."""
+    """Mount a container's own layer unless it is mounted. privately: only for this process."""
     from minidock.kernel.loop import mount_disk_file
 
     paths = container.paths
@@ -171,7 +172,7 @@ def mount_quota_disk(container: Container, *, privately: bool = False) -> None:
         if mount_point_of(paths.space) == paths.space:
             return
         if privately:
-            _leave_the_hosts_mounts()  # under the lock: what a start mounts after it is not seen
+            _leave_the_hosts_mounts()  # under the lock: later mounts of a start are not visible
         mount_disk_file(paths.disk, paths.space, "ext4", "discard")
         if not os.path.isdir(f"{paths.space}/upper"):
             os.mkdir(f"{paths.space}/work", 0o700)
@@ -180,14 +181,14 @@ def mount_quota_disk(container: Container, *, privately: bool = False) -> None:
 
 
 def mount_layer_privately(container: Container) -> None:
-    """Let this command see a container's own layer, though it does not run."""
+    """Mount a stopped container's own layer, only for this command."""
     if has_quota(container):
         with recording_to(container.paths):
             mount_quota_disk(container, privately=True)
 
 
 def _leave_the_hosts_mounts() -> None:
-    """Have this process mount for itself alone: with it, what it mounts goes."""
+    """Move this process to a private mount namespace: its mounts end with it."""
     global _unshared
     if _unshared:
         return

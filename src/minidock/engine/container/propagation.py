@@ -1,11 +1,11 @@
-"""Whether the mounts made below a volume come out of the container, or the host's into it.
+"""Mount propagation of volumes, from the container to the host or from the host to it.
 
-A bind mount joins the peers of the mount that its source lies on; it can tell them of its mounts,
-or hear of theirs, only where that one is shared. And the container's copy of the host's tree must
-not be cut off first, as it is for all other containers: config.json's linux.rootfsPropagation.
+A bind mount joins the peer group of its source's mount; mounts propagate to or from that group only
+if that mount is shared. And the container's copy of the host's mounts must not be made private
+first, as for other containers: linux.rootfsPropagation of config.json.
 
 Sources: mount_namespaces(7), Documentation/filesystems/sharedsubtree.rst, OCI runtime-spec
-config-linux "Rootfs Mount Propagation"; what dockerd 26.1 answers.
+config-linux "Rootfs Mount Propagation"; output of dockerd 26.1.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _SHARED, _SLAVE = ("shared", "rshared"), ("slave", "rslave")
 
 
 def rootfs_propagation(mounts: list[dict[str, Any]]) -> str:
-    """What these entries of config.json need of "/": "shared", or "" for what it is anyway.
+    """Return the propagation of "/" that these mounts of config.json need: "shared", or "" for any.
 
-    Raises Conflict for a source whose mount is not shared, where that is needed.
+    Raises Conflict for a source that must be on a shared mount and is not.
     """
     found = ""
     for entry in mounts:
@@ -49,7 +49,7 @@ def _require(source: str, tags: tuple[str, ...], wanted: str) -> None:
 
 
 def _mount_of(path: str) -> tuple[str, list[str]]:
-    """The mount point that a path lies on, and the mount's optional fields; the topmost counts."""
+    """Return the mount point that contains a path, and the optional fields of its topmost mount."""
     found, fields = "/", [""]
     for line in mount_table("self"):
         words = line.partition(" - ")[0].split(" ")

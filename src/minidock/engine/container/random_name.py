@@ -1,7 +1,7 @@
-"""Names for containers that were given none: an adjective and somebody worth reading about.
+"""Random names for containers: an adjective and a person worth reading about.
 
-The people are those on whose work containers stand: Unix, Linux, networks, file systems, languages,
-and the mathematics below. Two containers may draw the same name; the caller then asks again.
+Containers build on the work of these people: Unix, Linux, networks, file systems, languages and
+mathematics. A name can be in use already; the caller then asks for another one.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _SURNAMES = (
 
 
 def random_name(attempt: int) -> str:
-    """A name such as "brisk_lovelace"; from the second attempt on, a digit makes it rarer."""
+    """Return a name such as "brisk_lovelace"; from the second attempt on with a digit."""
     first, second, digit = os.urandom(1)[0], os.urandom(1)[0], os.urandom(1)[0] % 10
     name = f"{_ADJECTIVES[first % len(_ADJECTIVES)]}_{_SURNAMES[second % len(_SURNAMES)]}"
     return f"{name}{digit}" if attempt else name

@@ -1,9 +1,8 @@
-"""Removing a container: its processes, its network, its files, and at -v its anonymous volumes.
+"""Removing a container: its processes, its network, its files, and with -v its anonymous volumes.
 
-One whose documents are damaged is removed by what its id alone leads to: its monitor by the lock
-that the kernel knows the holder of, its processes by their cgroup, which has the id as its name,
-its mounts by their places, its addresses by the networks' files. Its volumes stay: nobody knows
-which.
+A container with damaged documents is removed by its id alone: the kernel knows its monitor as the
+holder of a lock; its cgroup, which has the id as its name, its processes; its mounts are below
+known paths, and its addresses in the networks' files. Its volumes stay, since they are not known.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ _MONITOR_SECONDS = 10.0
 
 
 def remove_owned(container: Container, *, volumes: bool) -> None:
-    """Remove a container that is ours and does not run; an image kept only for it goes too.
+    """Remove a stopped container that we own; an image kept only for it is removed too.
 
     volumes: with the anonymous volumes that only it uses.
     """
@@ -48,12 +47,12 @@ def remove_owned(container: Container, *, volumes: bool) -> None:
     emit_container(container, "destroy")
     try:
         collect_garbage(container.store, users_of(container.store))
-    except DamagedFile as error:  # the container is gone; its image stays
+    except DamagedFile as error:  # the container is removed; its image stays
         document.report_skipped(error)
 
 
 def discard(container: Container) -> None:
-    """Remove a stopped container that is ours: in one rename, so that a crash leaves no half."""
+    """Remove a stopped container that we own; one rename makes this atomic."""
     with exclusive(f"{container.store.containers}/.lock"):
         rest = PendingRemoval(container.store, container.id)
         release_names(container.store, container.id, {container.name})
@@ -61,7 +60,7 @@ def discard(container: Container) -> None:
 
 
 def remove_incomplete(store: Store, container_id: str) -> None:
-    """Remove a directory that has no document yet, or no more, with the volumes made for it.
+    """Remove a directory without container.json (half created or half removed), with its volumes.
 
     The caller holds the lock of the containers' directory.
     """
@@ -77,14 +76,14 @@ def remove_incomplete(store: Store, container_id: str) -> None:
 
 
 def belongs_to(paths: ContainerPaths, path: str) -> bool:
-    """Whether a file is one of this container's."""
+    """Whether a file belongs to this container."""
     return path.startswith((f"{paths.home}/", f"{paths.run}/"))
 
 
 def remove_damaged(store: Store, container_id: str) -> None:
-    """Remove a container whose documents nobody can read; it may run.
+    """Remove a container with unreadable documents; it may be running.
 
-    Raises KernelError where the kernel does not let go, Conflict where its monitor does not end.
+    Raises KernelError if the kernel refuses, Conflict if its monitor does not end.
     """
     stop_damaged(store, container_id)
     with exclusive(f"{store.containers}/.lock"):
@@ -95,15 +94,15 @@ def remove_damaged(store: Store, container_id: str) -> None:
 
 
 def stop_damaged(store: Store, container_id: str) -> None:
-    """End a container by its id alone: its monitor first, which might start it again."""
+    """Stop a container by its id alone: its monitor first, which might restart it."""
     _end_monitor(store, container_id)
     tear_down(store, container_id)
 
 
 def _end_monitor(store: Store, container_id: str) -> None:
-    """Kill the monitor of a container whose documents cannot be read.
+    """Kill the monitor of a container with unreadable documents.
 
-    Source: fcntl(2), F_GETLK says who holds a lock.
+    Source: fcntl(2), F_GETLK returns the holder of a lock.
     """
     path = store.container(container_id).monitor_lock
     try:
@@ -112,9 +111,9 @@ def _end_monitor(store: Store, container_id: str) -> None:
             return
         pidfd = os.pidfd_open(monitor)
     except (DamagedFile, ProcessLookupError):
-        return  # then its container ends with its cgroup, and the monitor with that
+        return  # killing the cgroup ends the container, and then the monitor
     try:
-        if owner_of(path) == monitor:  # asked again: now the pidfd is the owner's
+        if owner_of(path) == monitor:  # checked again: now the pidfd is the owner's
             process.send_signal(pidfd, SIGKILL, pid=monitor)
         if not select.select([pidfd], [], [], _MONITOR_SECONDS)[0]:
             raise Conflict(f"process {monitor}, the monitor of {container_id[:12]}, does not end")
@@ -129,14 +128,14 @@ def _remove_anonymous_volumes(container: Container) -> None:
         try:
             remove_volume(container.store, point["Name"])
         except (NotFound, Conflict):
-            continue  # gone already, or another container has it by --volumes-from
-        except DamagedFile as error:  # another container may have it
+            continue  # already removed, or used by another container with --volumes-from
+        except DamagedFile as error:  # another container may use it
             document.report_skipped(error)
 
 
 def _is_anonymous(container: Container, name: str) -> bool:
     try:
         labels = inspect_volume(container.store, name).get("Labels") or {}
-    except (NotFound, DamagedFile):  # what is not known to be anonymous stays
+    except (NotFound, DamagedFile):  # a volume that may have a name stays
         return False
     return "com.docker.volume.anonymous" in labels

@@ -1,10 +1,10 @@
-"""Repair: containers whose monitor died, and what a command that was cut short left behind.
+"""Repair: containers whose monitor died, and what a killed command has left behind.
 
-A container is owned by a lock (store/locks.py): what nobody owns may be repaired by anybody.
+The holder of a lock owns a container (store/locks.py); any process may repair one without an owner.
 
-A monitor that could not write down how its container ended, since somebody held the lock of the
-document, leaves that with its mark: `note_end`. As long as the lock is held, the mark stays: its
-holder may yet write what it read before the end.
+A monitor that cannot record how its container ended, since another process holds the document's
+lock, writes that to its mark: `note_end`. The mark stays while the lock is held: its holder may
+still write what it read before the end.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ _END = {"ExitCode": int, "OOMKilled": bool, "Error": str, "FinishedAt": str}  # 
 
 
 def repair(container: Container) -> bool:
-    """Bring a container whose monitor died in line with the truth: stopped, with 137, or as noted.
+    """Mark a container whose monitor died as exited: with 137, or as noted.
 
-    Returns whether it is still there: one that was run with --rm goes now.
+    Returns whether it still exists: one that was run with --rm is removed.
     """
     if not _is_lost(container):
         return True
     ownership = Ownership(container.paths.monitor_lock)
     try:
         if not ownership.take():
-            return True  # somebody starts it, or repairs it, just now
+            return True  # another process is starting or repairing it
     except FileNotFoundError:
         return False
     try:
@@ -75,7 +75,7 @@ def repair(container: Container) -> bool:
 
 
 def note_end(ownership: Ownership, exit_code: int, *, oom: bool, error: str) -> None:
-    """Keep how a container ended for the next command; its document is locked."""
+    """Record how a container ended for the next command, since its document is locked."""
     end = {"ExitCode": exit_code, "OOMKilled": oom, "Error": error, "FinishedAt": timestamp()}
     try:
         ownership.mark(jsontext.dumps(end).encode())
@@ -84,12 +84,12 @@ def note_end(ownership: Ownership, exit_code: int, *, oom: bool, error: str) -> 
 
 
 def _noted_end(ownership: Ownership) -> dict[str, Any] | None:
-    """What the last owner noted of the end; None where it was killed before."""
+    """Read what the last owner noted about the end; None if it was killed before."""
     note = ownership.note()
     try:
         return document.parse(note, "monitor.lock", _END) if note else None
     except DamagedFile:
-        return None  # a disk was full: the end is not known
+        return None  # the disk was full: the end is unknown
 
 
 def _write_end(container: Container, end: dict[str, Any] | None) -> None:
@@ -103,9 +103,9 @@ def _write_end(container: Container, end: dict[str, Any] | None) -> None:
 
 
 def remove_orphaned_step(container: Container) -> bool:
-    """Remove a RUN step that never ran, and whose build was killed; returns whether it was one.
+    """Remove the container of a RUN step that never ran, if its build was killed; returns whether.
 
-    The caller has swept staging/: a build that lives has an entry there.
+    The caller has swept staging/: a running build has an entry there.
     """
     build = container.document.get("Build")
     if not build or container.running or container.monitor_pid or os.path.isdir(build["Home"]):
@@ -126,14 +126,14 @@ def remove_orphaned_step(container: Container) -> bool:
 
 
 def _is_lost(container: Container) -> bool:
-    """Whether something of a run is left while nobody runs it."""
+    """Whether resources of a run are left although it has no monitor."""
     if not (container.running or is_marked(container.paths.monitor_lock)):
         return False
     return container.monitor_pid == 0
 
 
 def sweep(store: Store) -> None:
-    """Remove what was cut short: containers and volumes that are incomplete or half removed."""
+    """Remove containers and volumes that are half created or half removed."""
     for container_id in list_ids(store):
         if not container_json.is_garbage(store, container_id):
             continue
@@ -153,11 +153,11 @@ def sweep(store: Store) -> None:
         from minidock.engine.image.lock import ImagesLock
 
         with ImagesLock(store):
-            pass  # it sweeps
+            pass  # another process sweeps
 
 
 def sweep_names(store: Store, found: list[Container]) -> None:
-    """Drop names that no container goes by: a renaming or a removal was cut short."""
+    """Release names without a container, left by an interrupted rename or removal."""
     stale = set(list_names(store)) - {container.name for container in found}
     if not stale:
         return
@@ -167,6 +167,6 @@ def sweep_names(store: Store, found: list[Container]) -> None:
             try:
                 holder = load(store, target) if target else None
             except DamagedFile:
-                continue  # by which it can still be removed
+                continue  # needed to remove it
             if holder is None or holder.name != name:
                 release_names(store, target, {name})

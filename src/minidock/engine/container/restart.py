@@ -1,17 +1,17 @@
-"""Restart policies: whether a container that has ended is to run again, and after which pause.
+"""Restart policies: whether a container that has exited is restarted, and after which pause.
 
-Decisions only: the monitor carries them out (engine/monitor/main.py), and `system start-all`
-does after a reboot (engine/lifecycle/bulk.py).
+This module only decides; the monitor restarts (engine/monitor/main.py), and after a reboot `system
+start-all` does (engine/lifecycle/bulk.py).
 
     no                never
     on-failure[:N]    after an exit code other than 0, N times at most
-    always            whatever the code
-    unless-stopped    the same, but one that somebody stopped stays so, over a reboot too
+    always            after any exit code
+    unless-stopped    the same, but a manually stopped one stays stopped, even after a reboot
 
-A user can end a policy in two ways. "Cancelled" is of this run: `stop`, and
-a `kill` that means the end, and then no policy brings it back. "Manually stopped" is remembered in
-the file manually-stopped beside the container's document, until somebody starts it again: only
-`unless-stopped` asks for it. All this is Docker's, as observed in 26.1.
+A user can override a policy in two ways. "Cancelled" applies to this run: after `stop`, or a `kill`
+with a terminating signal, no policy restarts it. "Manually stopped" is recorded in the file
+manually-stopped beside the container's document, until a user starts it again: only
+`unless-stopped` checks it. This is the behaviour of Docker 26.1.
 
 Source: Docker Engine API 1.45 RestartPolicy; moby's restartmanager for the pauses.
 """
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 NO, ON_FAILURE, ALWAYS, UNLESS_STOPPED = "no", "on-failure", "always", "unless-stopped"
 FIRST_PAUSE_MS = 100
 LONGEST_PAUSE_MS = 60_000
-LONG_RUN_SECONDS = 10.0  # who ran that long gets the first pause again
+LONG_RUN_SECONDS = 10.0  # a run this long resets the pause
 
 
 class Policy:
@@ -48,9 +48,9 @@ class Policy:
         self.maximum_retry_count = maximum_retry_count
 
     def should_restart(self, exit_code: int, restarts: int, *, manually_stopped: bool) -> bool:
-        """Whether a container that ended so is to run again.
+        """Whether a container that exited with this code is restarted.
 
-        restarts: how often it was restarted since somebody last started it (RestartCount).
+        restarts: how often it was restarted since a user last started it (RestartCount).
         """
         if self.name == ALWAYS:
             return True
@@ -64,13 +64,13 @@ class Policy:
 
 
 def policy_of(host_config: dict[str, Any]) -> Policy:
-    """The policy in a HostConfig; an absent or empty one is "no"."""
+    """Return the policy of a HostConfig; a missing or empty one is "no"."""
     asked = host_config.get("RestartPolicy") or {}
     return Policy(asked.get("Name") or NO, int(asked.get("MaximumRetryCount") or 0))
 
 
 def check_policy(host_config: dict[str, Any]) -> None:
-    """Raise UsageError for an unknown policy, in the daemon's words."""
+    """Raise UsageError for an unknown policy, with dockerd's message."""
     policy = policy_of(host_config)
     if policy.name not in (NO, ON_FAILURE, ALWAYS, UNLESS_STOPPED):
         raise UsageError(
@@ -88,18 +88,18 @@ def check_policy(host_config: dict[str, Any]) -> None:
     if host_config.get("AutoRemove") and policy.name != NO:
         raise UsageError(
             "can't create 'AutoRemove' container with restart policy",
-            hint="--rm removes what has ended, and --restart starts it again: choose one",
+            hint="--rm removes an exited container, --restart restarts it: choose one",
         )
 
 
 class BackOff:
-    """The pauses of one run of restarts: each twice the one before, up to a minute."""
+    """The pauses of consecutive restarts: each twice the one before, up to a minute."""
 
     def __init__(self) -> None:
         self._ms = 0
 
     def next_ms(self, ran_seconds: float) -> int:
-        """The pause after a run of this length."""
+        """Return the pause after a run of this length."""
         if ran_seconds >= LONG_RUN_SECONDS:
             self._ms = 0
         self._ms = min(self._ms * 2 or FIRST_PAUSE_MS, LONGEST_PAUSE_MS)
@@ -107,7 +107,7 @@ class BackOff:
 
 
 def should_restart(container: Container, exit_code: int) -> bool:
-    """Whether its policy wants a container back whose run has just ended."""
+    """Whether its policy restarts a container whose run has just ended."""
     return policy_of(container.host_config).should_restart(
         exit_code,
         container.document["RestartCount"],
@@ -116,9 +116,9 @@ def should_restart(container: Container, exit_code: int) -> bool:
 
 
 def should_start_at_boot(document: dict[str, Any], *, manually_stopped: bool) -> bool:
-    """Whether a machine that comes up is to start this container, which does not run.
+    """Whether this stopped container is started after a reboot.
 
-    One that never ran stays as it is.
+    One that never ran is not.
     """
     state = document["State"]
     if state["StartedAt"] == NEVER:
@@ -129,17 +129,17 @@ def should_start_at_boot(document: dict[str, Any], *, manually_stopped: bool) ->
 
 
 def cancels_restart(config: dict[str, Any], number: int) -> bool:
-    """Whether a signal that somebody sends means that the container is to end for good.
+    """Whether a signal from a user means that the container must not be restarted.
 
-    Its stop signal does, and SIGKILL; where it has no stop signal of its own, every signal does.
+    Its stop signal and SIGKILL do; if it has no stop signal of its own, every signal does.
     """
     return not config.get("StopSignal") or number in (SIGKILL, stop_signal(config))
 
 
 def mark_manually_stopped(container: Container) -> None:
-    """Remember that somebody stopped this container, if a policy might bring it back.
+    """Record that a user stopped this container, if a policy might restart it.
 
-    Without a policy no file is made: such a container can be stopped on a full disk too.
+    Without a policy no file is created: such a container can be stopped even on a full disk.
     """
     if policy_of(container.host_config).name != NO:
         flags = os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC
@@ -147,11 +147,11 @@ def mark_manually_stopped(container: Container) -> None:
 
 
 def clear_manually_stopped(paths: ContainerPaths) -> None:
-    """Somebody started it again."""
+    """Record that a user started it again."""
     if os.path.exists(paths.manually_stopped):
         os.unlink(paths.manually_stopped)
 
 
 def is_manually_stopped(paths: ContainerPaths) -> bool:
-    """Whether somebody stopped this container, and nobody has started it since."""
+    """Whether a user stopped this container and has not started it since."""
     return os.path.exists(paths.manually_stopped)

@@ -1,4 +1,4 @@
-"""Where the journal of a run goes: the container's file, or that of the build it is a step of."""
+"""The journal file of a run: the container's, or that of the build that it is a step of."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def journal_of(container: Container) -> tuple[Callable[[str], None], str]:
-    """What writes a run's journal, begun anew, and its story; a RUN's belongs to its build."""
+    """Start a new journal for a run, a RUN's in its build's; returns its writer and its story."""
     build = container.document.get("Build")
     if build is None:
         return start_journal(container.paths), ""

@@ -1,7 +1,7 @@
-"""What containers use: processor, memory, network, block devices, processes.
+"""Resource usage of containers: CPU, memory, network, block devices, processes.
 
-A `Sample` is what the kernel says at one moment; how busy a container is follows from two of them.
-Memory is counted as Docker counts it: without the page cache that could be dropped at once.
+A `Sample` is the kernel's counters at one moment; CPU usage is the difference of two samples.
+Memory is counted as in Docker: without the page cache that can be dropped at once.
 
 Sources: cgroups(7), the memory.stat of both versions; proc(5) /proc/PID/net/dev; Docker's
 documentation of `docker stats`.
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 class Sample:
-    """What a container uses now; all of it 0 where it does not run.
+    """The current usage of a container; all 0 if it does not run.
 
-    memory_limit_bytes: the machine's memory where it has no limit of its own.
-    network_bytes, block_bytes: received and sent, read and written, since it was started.
+    memory_limit_bytes: the machine's memory if it has no limit.
+    network_bytes, block_bytes: received and sent, read and written, since its start.
     """
 
     def __init__(self, container: Container) -> None:
@@ -37,7 +37,7 @@ class Sample:
             try:
                 self._read()
             except (KernelError, OSError):
-                pass  # it ends just now
+                pass  # it is just ending
 
     def _read(self) -> None:
         group = cgroup_of(self.container.store, self.container.id)
@@ -54,7 +54,7 @@ class Sample:
         self.network_bytes = _network_bytes(self.container)
 
     def cpu_percent(self, before: Sample) -> float:
-        """How busy it was since another sample: 100 for one processor all of the time."""
+        """Return its CPU usage since another sample: 100 for one fully used processor."""
         nanoseconds = (self.taken - before.taken) * 1e9
         used = self.cpu_ns - before.cpu_ns
         return 100 * used / nanoseconds if nanoseconds > 0 and used > 0 else 0.0
@@ -65,7 +65,7 @@ class Sample:
 
 
 def _network_bytes(container: Container) -> tuple[int, int]:
-    """Of all its network devices but loopback; nothing of the host's own network."""
+    """Sum up all its network devices except loopback; 0 with the host's network."""
     if container.host_config.get("NetworkMode") == "host":
         return 0, 0
     received = sent = 0

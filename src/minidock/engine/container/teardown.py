@@ -1,8 +1,8 @@
-"""Taking down: everything that a run put into the kernel and into /run is unmade here.
+"""Teardown: removes everything that a run created in the kernel and in /run.
 
 The monitor calls `tear_down` when its container ends, and so does the repair after a kill -9 or a
-reboot; it needs no more than the store and the container's id, and does nothing where there is
-nothing left. Order: processes first, or they would hold the rest.
+reboot. It needs only the store and the container's id, and is idempotent. Order: processes first,
+since they keep the rest in use.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from minidock.paths import Store
 
 
 def tear_down(store: Store, container_id: str) -> None:
-    """Unmake what a run of this container made. Its own writes stay.
+    """Remove what a run of this container created. Its writable layer stays.
 
-    Raises KernelError where the kernel does not let go, such as a process that cannot be killed.
+    Raises KernelError if the kernel refuses, for example if a process cannot be killed.
     """
     paths = store.container(container_id)
     group = cgroup_of(store, container_id)
@@ -31,12 +31,12 @@ def tear_down(store: Store, container_id: str) -> None:
             unmount(place, MNT_DETACH)
     release_volumes(store, container_id)
     group.remove()
-    networks.disconnect(store, container_id)  # last: by now the kernel has taken the cable away
+    networks.disconnect(store, container_id)  # last: by now the kernel has removed the veth
     remove_tree(store, paths.run)
 
 
 def _own_mounts(directory: str) -> list[str]:
-    """What was mounted to be bound into this container: parts of volumes, what a build shows it."""
+    """List the mounts prepared for this container: volume subpaths, mounts of a build."""
     try:
         return [f"{directory}/{name}" for name in os.listdir(directory)]
     except FileNotFoundError:
@@ -44,9 +44,9 @@ def _own_mounts(directory: str) -> list[str]:
 
 
 class PendingRemoval:
-    """A container's directory on its way out: gone from the store at once, removed in its own time.
+    """A container's directory during removal: it leaves the store at once, and is deleted later.
 
-    It is renamed into staging/, where whoever holds the lock of an entry is at work in it
+    It is renamed to staging/, where the process that holds the lock of an entry works on it
     (engine/store/store.py): if we are killed, the next sweep removes the rest.
     Raises LockTimeout.
     """
@@ -65,7 +65,7 @@ class PendingRemoval:
         os.rename(home, self._path)
 
     def remove(self) -> None:
-        """Remove it, writes and all; nothing happens where it was not there."""
+        """Remove it with all its files. Idempotent."""
         if self._fd >= 0:
             remove_tree(self._store, self._path)
             os.close(self._fd)

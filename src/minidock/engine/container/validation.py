@@ -1,8 +1,8 @@
-"""Checking what was asked before anything is made.
+"""Checks of a request before anything is created.
 
-Several values end up as a line of another file (/etc/hosts, resolv.conf) or as part of a path. One
-with a newline or a slash in it would write more than one line, or elsewhere. They are refused here,
-by the name that Docker's API gives them.
+Several values become a line of another file (/etc/hosts, resolv.conf) or a part of a path. A
+newline or a slash in one would write more than one line, or to another path. They are refused here,
+with the name that Docker's API gives them.
 
 Source: Docker Engine API v1.45 ContainerCreate; hostname(7), resolv.conf(5), hosts(5).
 """
@@ -26,11 +26,11 @@ _ALNUM = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567
 _NAME_CHARACTERS = _ALNUM | frozenset("_.-")
 _HOST_NAME_MAX = 64
 _SHORTEST_NS = 1_000_000  # 1 ms
-_MINIMUM_MEMORY_BYTES = 6 * 1024 * 1024  # Docker's: below it runc itself may not fit
+_MINIMUM_MEMORY_BYTES = 6 * 1024 * 1024  # Docker's: runc itself may need as much
 
 
 def check_name(name: str, *, what: str = "container") -> None:
-    """Raise UsageError for a name that Docker would refuse; it becomes part of a path."""
+    """Raise UsageError for a name that Docker would refuse; it becomes a part of a path."""
     if len(name) < 2 or name[0] not in _ALNUM or not set(name) <= _NAME_CHARACTERS:
         raise UsageError(
             f"invalid {what} name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
@@ -40,7 +40,7 @@ def check_name(name: str, *, what: str = "container") -> None:
 
 
 def check_body(store: Store, body: dict[str, Any]) -> None:
-    """Raise UsageError for a ContainerCreate body that cannot be carried out as it stands."""
+    """Raise UsageError for an invalid ContainerCreate body."""
     host = body.get("HostConfig") or {}
     _check_lines_of_files(body, host)
     _check_process(body)
@@ -64,7 +64,7 @@ def check_body(store: Store, body: dict[str, Any]) -> None:
 
 
 def _check_lines_of_files(body: dict[str, Any], host: dict[str, Any]) -> None:
-    """Each value that becomes a word or a line of /etc/hostname, /etc/hosts or resolv.conf."""
+    """Check values that become a word or a line of /etc/hostname, /etc/hosts or resolv.conf."""
     for field in ("Hostname", "Domainname"):
         value = body.get(field) or ""
         if not set(value) <= _NAME_CHARACTERS or len(value) > _HOST_NAME_MAX:
@@ -78,13 +78,13 @@ def _check_lines_of_files(body: dict[str, Any], host: dict[str, Any]) -> None:
 
 
 def _check_process(body: dict[str, Any]) -> None:
-    """What execve(2) is given: the environment, the command; and the directory it starts in."""
+    """Check the arguments of execve(2), environment and command, and the working directory."""
     for entry in body.get("Env") or []:
         if "\0" in entry or not entry or entry.startswith("="):
             raise UsageError(f"invalid environment variable: {entry!r}")
     for word in [*(body.get("Cmd") or []), *(body.get("Entrypoint") or [])]:
         if "\0" in word:
-            raise UsageError(f"invalid argument {word!r}: a NUL byte would cut it short")
+            raise UsageError(f"invalid argument {word!r}: a NUL byte would truncate it")
     directory = body.get("WorkingDir") or "/"
     if not directory.startswith("/") or "\0" in directory:
         raise UsageError(
@@ -93,11 +93,11 @@ def _check_process(body: dict[str, Any]) -> None:
 
 
 def _check_hostname_is_own(host: dict[str, Any]) -> None:
-    """--hostname needs a UTS namespace of the container's own."""
+    """Check that --hostname comes with a UTS namespace of the container's own."""
     if (host.get("NetworkMode") or "").startswith("container:"):
         raise UsageError(
             "conflicting options: hostname and the network mode",
-            hint="a container in another one's network has that one's host name",
+            hint="a container in another container's network has the host name of that one",
         )
     if host.get("UTSMode") == "host":
         raise UsageError(
@@ -107,7 +107,7 @@ def _check_hostname_is_own(host: dict[str, Any]) -> None:
 
 
 def warnings_of(body: dict[str, Any]) -> list[str]:
-    """What a body asks for and does not get, in Docker's words."""
+    """Return Docker's warnings about options of a body that have no effect."""
     host = body.get("HostConfig") or {}
     if host.get("NetworkMode") == "host" and host.get("PortBindings"):
         return ["Published ports are discarded when using host network mode"]
@@ -115,7 +115,7 @@ def warnings_of(body: dict[str, Any]) -> list[str]:
 
 
 def _check_address(body: dict[str, Any], host: dict[str, Any]) -> None:
-    """--ip is for networks that people make, whose addresses they know."""
+    """Check that --ip comes with a user-defined network."""
     endpoints = (body.get("NetworkingConfig") or {}).get("EndpointsConfig") or {}
     mode = host.get("NetworkMode") or "default"
     if mode not in ("default", "bridge", "host", "none"):
@@ -125,12 +125,12 @@ def _check_address(body: dict[str, Any], host: dict[str, Any]) -> None:
         raise UsageError(
             f"invalid config for network {'bridge' if mode == 'default' else mode}: "
             "user specified IP address is supported on user defined networks only",
-            hint="minidock network create --subnet 172.30.0.0/24 NAME   makes one",
+            hint="minidock network create --subnet 172.30.0.0/24 NAME   creates one",
         )
 
 
 def check_destination(target: str) -> None:
-    """Raise UsageError for a mount point that is not an absolute path, or is the root itself."""
+    """Raise UsageError for a mount point that is not an absolute path, or is "/"."""
     if not target.startswith("/") or "\0" in target:
         raise UsageError(
             f"invalid mount path: {target!r} mount path must be absolute",
@@ -140,15 +140,15 @@ def check_destination(target: str) -> None:
 
 
 def clean(path: str) -> str:
-    """A path without ".", ".." and doubled slashes, as Go's filepath.Clean writes it.
+    """Remove ".", ".." and double slashes from a path, like Go's filepath.Clean.
 
-    os.path.normpath alone keeps two slashes at the beginning: POSIX lets them mean another root.
+    os.path.normpath alone keeps two leading slashes: POSIX allows them another meaning.
     """
     return os.path.normpath(f"/{path.lstrip('/')}" if path.startswith("/") else path)
 
 
 def in_container(target: str) -> str:
-    """Where an anonymous volume goes: a relative path is one from the container's root."""
+    """Return the mount point of an anonymous volume; a relative path starts at the root."""
     return clean(f"/{target}")
 
 
@@ -194,7 +194,7 @@ def _check_cpus(host: dict[str, Any]) -> None:
 
 
 def _check_modes(store: Store, host: dict[str, Any]) -> None:
-    """Namespaces shared with another container: that one must exist, and run, at start."""
+    """Check namespaces shared with another container: it must exist, and run, at start."""
     from minidock.engine.container.lookup import find
 
     for field in ("NetworkMode", "PidMode", "IpcMode", "UTSMode"):

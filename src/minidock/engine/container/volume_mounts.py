@@ -1,17 +1,17 @@
-"""Volumes that are a file system or a directory of their own, mounted while a container uses them.
+"""Volumes with mount options, which are mounted while a container uses them.
 
     volume create -o type=tmpfs -o device=tmpfs -o o=size=100m,uid=1000 scratch
     volume create -o type=none  -o device=/srv/data -o o=bind           data
     volume create -o type=nfs   -o device=:/export  -o o=addr=10.0.0.2  share
 
-`volume create` only writes the options down. The first container that starts with such a volume has
-it mounted at the volume's _data, which those that start meanwhile see too; with the end of the last
-one it is unmounted. Who uses it stands in /run, which a reboot empties, as it does of mounts:
+`volume create` only records the options. The first container that starts with such a volume mounts
+it at the volume's _data, for later containers too; it is unmounted when the last one ends. Its
+users are recorded in /run, which a reboot clears, like mounts:
 
     /run/minidock/volumes/<name>/<container id>     an empty file
 
-So `release_volumes` finds whatever a run that was cut short has left.
-An NFS server is given by its address: names are not looked up here.
+So `release_volumes` finds what a killed run has left. An NFS server must be given by its address:
+names are not resolved here.
 
 Source: mount(2); docs.docker.com, "docker volume create", driver-specific options.
 """
@@ -56,7 +56,7 @@ _ATTRIBUTES = {
 
 
 def check_options(name: str, options: dict[str, str]) -> None:
-    """Raise UsageError for options that make no mount, in Docker's words."""
+    """Raise UsageError for options that do not describe a mount, with Docker's message."""
     for option in options:
         if option == "size":
             raise UsageError(
@@ -65,7 +65,8 @@ def check_options(name: str, options: dict[str, str]) -> None:
             )
         if option not in _KNOWN:
             raise UsageError(
-                f'create {name}: invalid option: "{option}"', hint="there are type, device and o"
+                f'create {name}: invalid option: "{option}"',
+                hint="the options are type, device and o",
             )
     if options and not options.get("device"):
         raise UsageError(
@@ -79,9 +80,9 @@ def check_options(name: str, options: dict[str, str]) -> None:
 def mount_for_container(
     store: Store, container_id: str, name: str, options: dict[str, str]
 ) -> None:
-    """Have a volume mounted, and note that a container uses it.
+    """Mount a volume, and record that a container uses it.
 
-    Raises what `show` raises; nothing is noted then.
+    Raises the errors of `show`; nothing is recorded then.
     """
     users = store.volume_users(name)
     with exclusive(f"{store.volumes}/.lock"):
@@ -96,9 +97,9 @@ def mount_for_container(
 
 
 def mount_volume(store: Store, name: str, options: dict[str, str]) -> None:
-    """Mount a volume at its _data, unless it is.
+    """Mount a volume at its _data, unless it is mounted.
 
-    Raises MinidockError with what the kernel refused; SourceNotFound where the device is missing.
+    Raises MinidockError with the kernel's error; SourceNotFound if the device is missing.
     """
     home = store.volume(name)
     if is_mount_point(f"{home}/_data"):
@@ -124,7 +125,7 @@ def mount_volume(store: Store, name: str, options: dict[str, str]) -> None:
 
 
 def release_volumes(store: Store, container_id: str) -> None:
-    """Note that a container uses no volume any more; unmount those that nobody else uses."""
+    """Record that a container no longer uses any volume; unmount those that are unused now."""
     try:
         names = os.listdir(f"{store.run}/volumes")
     except FileNotFoundError:
@@ -136,7 +137,7 @@ def release_volumes(store: Store, container_id: str) -> None:
 
 
 def users_of(store: Store) -> dict[str, set[str]]:
-    """The volumes that are mounted for containers, by name, with the ids of these."""
+    """Return the mounted volumes by name, with the ids of the containers that use them."""
     users = f"{store.run}/volumes"
     names = os.listdir(users) if os.path.isdir(users) else []
     return {name: set(os.listdir(f"{users}/{name}")) for name in names}
@@ -152,7 +153,7 @@ def _drop(store: Store, container_id: str, name: str) -> None:
         try:
             os.rmdir(directory)
         except OSError:
-            return  # somebody else's
+            return  # not a mount of this volume
 
 
 def _flags(name: str, options: dict[str, str]) -> int:

@@ -1,17 +1,17 @@
-"""Volumes: directories of the store that outlive the containers which mount them.
+"""Volumes: directories of the store that persist independently of containers.
 
     volumes/<name>/volume.json    what `volume inspect` shows; written last
                    _data/         what containers see
-                   made-for       the container whose creation made it (undo_create)
-                   copying/       an image's files on their way into an empty _data
-                   copied/        all of them are there; each is renamed into _data
-    volumes/.removed-<name>/      one that is being removed: it went by one rename
+                   made-for       the container for which it was created (undo_create)
+                   copying/       an image's files while they are copied for an empty _data
+                   copied/        the complete copy; each file is renamed to _data
+    volumes/.removed-<name>/      during removal, after one rename
 
-An empty volume takes over what the image has at its mount point, as Docker's do. The copy is made
-beside _data first: a crash leaves `copying`, which is thrown away, or `copied`, which is finished
-at the next start. The files are an image's, so nobody's to trust (engine/store/tree_copy.py).
+As in Docker, an empty volume gets a copy of the image's files at its mount point. They are first
+copied beside _data: a crash leaves `copying`, which is discarded, or `copied`, which is completed
+at the next start. The image's files are untrusted (engine/store/tree_copy.py).
 
-Volumes are of the "local" driver, other drivers are refused; its options are volume_mounts.py's.
+Only the "local" driver is supported; volume_mounts.py handles its options.
 Sources: Docker Engine API 1.45, Volume; docs.docker.com/storage/volumes.
 """
 
@@ -45,7 +45,7 @@ _SHAPE = {
 ANONYMOUS_LABEL = "com.docker.volume.anonymous"
 _FIRST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 _OTHERS = _FIRST | frozenset("_.-")
-_REMOVED = ".removed-"  # no volume's name begins so
+_REMOVED = ".removed-"  # an invalid prefix for volume names
 
 
 def create(
@@ -57,12 +57,12 @@ def create(
     labels: dict[str, str],
     made_for: str = "",
 ) -> dict[str, Any]:
-    """Make a volume; one that is there already is returned as it is.
+    """Create a volume; an existing one is returned unchanged.
 
     name: None for an anonymous one. made_for: the id of a container that is being created; if that
-    comes to nothing, `undo_create` removes the volume.
-    Returns its document, in the shape of `volume inspect`.
-    Raises UsageError for a name that cannot be a volume's, a driver or an option.
+    fails, `undo_create` removes the volume.
+    Returns its document, in the form of `volume inspect`.
+    Raises UsageError for an invalid name, driver or option.
     """
     chosen = name or os.urandom(32).hex()
     check_name(chosen)
@@ -85,13 +85,13 @@ def create(
             write_document(store, chosen, options=options, labels=labels)
             sync(store.volumes)
             emit(store, "volume", "create", chosen, driver="local")
-        return inspect(store, chosen)  # before anybody else removes it
+        return inspect(store, chosen)  # before another process can remove it
 
 
 def write_document(
     store: Store, name: str, *, options: dict[str, str], labels: dict[str, str]
 ) -> None:
-    """Write volume.json, which makes a directory a volume. The caller holds the volumes' lock."""
+    """Write volume.json, which completes a volume. The caller holds the volumes' lock."""
     document = {
         "CreatedAt": timestamp()[:19] + "Z",
         "Driver": "local",
@@ -104,7 +104,7 @@ def write_document(
 
 
 def list(store: Store) -> builtins.list[dict[str, Any]]:
-    """Documents of all volumes, by name."""
+    """List the documents of all volumes, by name."""
     found = []
     try:
         names = sorted(os.listdir(store.volumes))
@@ -114,32 +114,32 @@ def list(store: Store) -> builtins.list[dict[str, Any]]:
         try:
             found.append(inspect(store, name))
         except NotFound:
-            continue  # half made, or just removed
+            continue  # half created, or just removed
         except DamagedFile as error:
             report_skipped(error)
     return found
 
 
 def inspect(store: Store, name: str) -> dict[str, Any]:
-    """A volume's document; raises NotFound, DamagedFile."""
+    """Return a volume's document; raises NotFound, DamagedFile."""
     if not _may_be_name(name) or not _is_volume(store, name):
         raise NotFound(f"get {name}: no such volume", hint="`minidock volume ls` lists them")
     path_of_document = _document_path(store, name)
     try:
         document: dict[str, Any] = read(path_of_document, _SHAPE)
     except FileNotFoundError:
-        raise DamagedFile(path_of_document, "it is missing, and the volume exists") from None
+        raise DamagedFile(path_of_document, "it is missing, but the volume exists") from None
     if document["Name"] != name:
-        raise DamagedFile(path_of_document, "it is of another volume")
+        raise DamagedFile(path_of_document, "it belongs to another volume")
     return dict(sorted({**document, "Mountpoint": path(store, name)}.items()))
 
 
 def remove(store: Store, name: str, *, force: bool = False) -> None:
-    """Remove a volume and all that is in it.
+    """Remove a volume and all its files.
 
     force: a missing volume is not an error.
-    Raises NotFound, Conflict while a container, running or not, mounts it, and DamagedFile where
-    nobody knows whether one does.
+    Raises NotFound, Conflict if any container, running or not, mounts it, and DamagedFile if that
+    is unknown.
     """
     try:
         inspect(store, name)
@@ -147,7 +147,7 @@ def remove(store: Store, name: str, *, force: bool = False) -> None:
         if force:
             return
         raise
-    with exclusive(f"{store.containers}/.lock"):  # no container comes to be meanwhile
+    with exclusive(f"{store.containers}/.lock"):  # no container is created meanwhile
         users = users_by_volume(store, strictly=True).get(name)
         if users:
             raise Conflict(
@@ -158,7 +158,7 @@ def remove(store: Store, name: str, *, force: bool = False) -> None:
 
 
 def remove_garbage(store: Store) -> None:
-    """Remove directories that are not a volume: making or removing one was cut short."""
+    """Remove directories that are not a volume: leftovers of an interrupted creation or removal."""
     for name in list_garbage(store):
         with exclusive(f"{store.volumes}/.lock"):
             if _is_garbage(store, name):
@@ -166,7 +166,7 @@ def remove_garbage(store: Store) -> None:
 
 
 def list_garbage(store: Store) -> builtins.list[str]:
-    """The directories that are not a volume, or are just being made or removed."""
+    """List the directories that are not a volume, or are just being created or removed."""
     try:
         names = os.listdir(store.volumes)
     except FileNotFoundError:
@@ -179,7 +179,7 @@ def list_garbage(store: Store) -> builtins.list[str]:
 
 
 def _is_garbage(store: Store, name: str) -> bool:
-    """Whether this is of a volume that was not made to its end, or not removed."""
+    """Whether this is a half created or half removed volume."""
     if name.startswith(_REMOVED):
         return True
     home = store.volume(name)
@@ -187,10 +187,10 @@ def _is_garbage(store: Store, name: str) -> bool:
 
 
 def _is_volume(store: Store, name: str) -> bool:
-    """Whether there is a volume of this name, which may have lost its document.
+    """Whether a volume of this name exists, which may have lost its document.
 
-    Without one, what is empty was not made to its end, unless a container mounts it; and a
-    directory that has no _data is somebody's.
+    Without a document, an empty directory is half created, unless a container mounts it; one
+    without _data is foreign.
     """
     if os.path.lexists(_document_path(store, name)):
         return True
@@ -200,7 +200,7 @@ def _is_volume(store: Store, name: str) -> bool:
         return True
     try:
         return name in users_by_volume(store, strictly=True)
-    except DamagedFile:  # nobody knows whether a container mounts it
+    except DamagedFile:  # it is unknown whether a container mounts it
         return all(map(_is_ours, _names(store.volume(name))))
 
 
@@ -212,19 +212,19 @@ def _names(directory: str) -> builtins.list[str]:
 
 
 def _is_ours(name: str) -> bool:
-    """Whether the making of a volume puts something of this name beside its document."""
+    """Whether the creation of a volume creates this file beside its document."""
     return name in ("_data", "made-for", "copying", "copied") or (
         name.startswith(("volume.json.", "made-for.")) and name.endswith(".new")
     )
 
 
 def undo_create(store: Store, name: str, container_id: str) -> None:
-    """Remove a volume that was made for a container which never came to be.
+    """Remove a volume that was created for a container whose creation failed.
 
-    The caller holds the lock of the containers' directory. The name was noted before the volume was
-    made, so the note proves nothing: what the volume itself does not say was made for that very
-    container is somebody else's, and stays; so does one that a container mounts. Where nothing was
-    made yet, nothing is: on a full disk not even the lock's file can be.
+    The caller holds the lock of the containers' directory. The name was recorded before the volume
+    was created, so the record proves nothing: a volume stays unless its own file made-for names
+    this container, or if a container mounts it. If nothing was created yet, nothing is created now:
+    on a full disk that would fail even for the lock file.
     """
     if not _may_be_name(name) or users_by_volume(store, strictly=True).get(name):
         return
@@ -242,13 +242,13 @@ def _remove(store: Store, name: str) -> None:
         removed = f"{store.volumes}/{_REMOVED}{name}"
         remove_tree(store, removed)
         if os.path.lexists(store.volume(name)):
-            os.rename(store.volume(name), removed)  # from here on it is garbage, not a volume
+            os.rename(store.volume(name), removed)  # from here on it is garbage
         remove_tree(store, removed)
     emit(store, "volume", "destroy", name, driver="local")
 
 
 def users_by_volume(store: Store, *, strictly: bool = False) -> dict[str, builtins.list[str]]:
-    """Volumes that containers mount, with the ids of these. strictly: as of `documents`."""
+    """Return the volumes that containers mount, with their ids. strictly: see `documents`."""
     users: dict[str, builtins.list[str]] = {}
     for document in list_documents(store, strictly=strictly):
         for point in document.get("Mounts") or ():
@@ -258,12 +258,12 @@ def users_by_volume(store: Store, *, strictly: bool = False) -> dict[str, builti
 
 
 def path(store: Store, name: str) -> str:
-    """The directory that containers see."""
+    """Return the directory that containers see."""
     return f"{store.volume(name)}/_data"
 
 
 def check_name(name: str) -> None:
-    """Raise UsageError for what cannot be a volume's name."""
+    """Raise UsageError for an invalid volume name."""
     if _may_be_name(name):
         return
     if len(name) < 2:
@@ -291,10 +291,10 @@ def _document_path(store: Store, name: str) -> str:
 
 
 def populate(store: Store, name: str, source: str) -> None:
-    """Let an empty volume take over a directory of the image: files, owners, modes, xattrs, links.
+    """Copy a directory of the image to an empty volume: files, owners, modes, xattrs, links.
 
-    source: path of the directory, such as /proc/self/fd/7; anything but a directory is left alone.
-    Does nothing for a volume that has files.
+    source: path of the directory, such as /proc/self/fd/7; any other file is ignored. Does nothing
+    if the volume has files.
     """
     home, data = store.volume(name), path(store, name)
     copying, copied = f"{home}/copying", f"{home}/copied"
@@ -302,9 +302,9 @@ def populate(store: Store, name: str, source: str) -> None:
         if not os.path.isdir(copied):
             if os.listdir(data) or not os.path.isdir(source):
                 return
-            if is_mount_point(data):  # nothing can be renamed into another mount
+            if is_mount_point(data):  # rename(2) does not work across mounts
                 options = inspect(store, name)["Options"] or {}
-                if options.get("type") != "tmpfs":  # in memory it begins empty, as Docker's does
+                if options.get("type") != "tmpfs":  # a tmpfs starts empty, as in Docker
                     _copy(source, data)
                 return
             remove_tree(store, copying)

@@ -24,7 +24,7 @@ PATTERNS = {
     r"\bborn\b": ("created", 7),
     r"\bby hand\b": ("manually", 0),
     r"\bunma(k|d)e": ("undo, release, tear down", 3),
-    r"\b(is|are) no (?!longer|such)": ("is not a", 18),
+    r"\b(is|are) no (?!longer|such)": ("is not a", 19),
     r"\btold\b": ("printed, passed, recorded; or the noun", 39),
 }
 

@@ -15,7 +15,6 @@ from minidock.teach.journal_reader import load_ops, purpose_of_module
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
 
     from minidock.kernel.op import Op
     from minidock.teach.language import Language
@@ -146,15 +145,17 @@ def _write_list(ops: list[Op], page: Page) -> None:
     page.fold(_("`minidock explain NAME` tells more about each of them."), "")
 
 
-def _plain(op: Op, language: Language) -> dict[str, Any]:
+def _plain(op: Op, language: Language) -> dict[str, object]:
     """An op as a JSON object."""
     _ = language.gettext
-    entry: dict[str, Any] = {"op": op.name, "parameters": list(op.parameters), "man": op.man}
+    entry: dict[str, object] = {"op": op.name, "parameters": list(op.parameters), "man": op.man}
+    lists: dict[str, list[str]] = {}
     for kind, text in pieces(op):
         if kind in (WHY, WITHOUT):
             entry[kind] = _(text)
         else:
-            entry.setdefault(kind, []).append(_(text))
+            entry[kind] = lists.setdefault(kind, [])
+            lists[kind].append(_(text))
     entry["twin"] = _twin(op)
     entry["called_in"] = [
         {

@@ -18,8 +18,6 @@ from minidock.teach.twin import TOOLS, Twins, needs_tools
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from minidock.engine.container.containers import Container
     from minidock.teach.journal_reader import JournalEntry
     from minidock.teach.page import Page
@@ -142,13 +140,13 @@ class Story:
         page.line(_INDENT + page.paint("1;31", failed))
         write_hint(entry, page, _INDENT)
 
-    def _made(self, made: Any) -> str:
+    def _made(self, made: object) -> str:
         """The result of an op; or its word for having had nothing to do ("absent")."""
         if isinstance(made, dict):
             made = json.dumps(made)
         return self._page.language.gettext(self._short(made))
 
-    def _value(self, value: Any) -> str:
+    def _value(self, value: object) -> str:
         """An argument, shortened; a long path keeps its end."""
         if not isinstance(value, str) or not value.isprintable():
             value = json.dumps(value, ensure_ascii=False)

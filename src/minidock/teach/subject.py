@@ -20,9 +20,9 @@ from minidock.teach.journal_reader import JournalEntry, JournalReader, load_ops
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Any
 
     from minidock.engine.container.containers import Container
+    from minidock.kernel.record import Begin, End
     from minidock.paths import Store
 
 
@@ -186,7 +186,7 @@ def read_ops(path: str, is_wanted: Callable[[str], bool]) -> list[JournalEntry]:
 
 def _stories(path: str) -> list[str]:
     """The stories of a journal in order, as the first two words of each record's story."""
-    keys = (_key(record.get("story", "")) for record, _ in _records(path))
+    keys = (_key(str(record.get("story", ""))) for record, _ in _records(path))
     return list(dict.fromkeys(key for key in keys if key))
 
 
@@ -194,7 +194,7 @@ def _key(story: str) -> str:
     return " ".join(story.split()[:2])
 
 
-def _records(path: str) -> Iterator[tuple[dict[str, Any], str]]:
+def _records(path: str) -> Iterator[tuple[Begin | End, str]]:
     """The records of a rotated journal, then those of the current one."""
     for each in (f"{path}.1", path):
         try:

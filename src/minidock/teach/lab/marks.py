@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from typing import Any, TextIO
+from typing import TextIO
 
 from minidock.teach.lab.check import Result
 from minidock.teach.lab.folder import Lab
@@ -27,7 +27,7 @@ def write_text(lab: Lab, rubric: Rubric, results: list[Result], file: TextIO) ->
             _line("", "hint", item.hint, file)
 
 
-def as_json(lab: Lab, results: list[Result]) -> dict[str, Any]:
+def as_json(lab: Lab, results: list[Result]) -> dict[str, object]:
     """Convert the results to a JSON document."""
     return {
         "lab": lab.name,

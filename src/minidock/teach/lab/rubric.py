@@ -11,8 +11,9 @@ keys, and points that do not sum to 100.
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from minidock.errors import MinidockError
 from minidock.teach.lab.sandbox import Limits
@@ -75,7 +76,18 @@ def read(folder: str) -> Rubric:
         raise BadRubric(f"{path}: {error}") from None
 
 
-def _rubric(document: dict[str, Any]) -> Rubric:
+class ItemTable(TypedDict):
+    """An [[item]] of a rubric."""
+
+    name: str
+    points: int
+    expect: str
+    hint: str
+    probe: NotRequired[str]
+    needs: NotRequired[list[str]]
+
+
+def _rubric(document: dict[str, Any]) -> Rubric:  # TOML, not checked yet
     _check_keys(document, ("lab", "limits", "item"), "the rubric")
     lab = document["lab"]
     _check_keys(lab, ("title", "about", "minutes", "explain", "read"), "[lab]")
@@ -89,7 +101,7 @@ def _rubric(document: dict[str, Any]) -> Rubric:
     )  # fmt: skip
 
 
-def _item(entry: dict[str, Any]) -> Item:
+def _item(entry: ItemTable) -> Item:
     name = entry["name"]
     _check_keys(entry, ("name", "points", "expect", "hint", "probe", "needs"), f"item {name}")
     probe = entry.get("probe", name.replace("-", "_"))
@@ -110,6 +122,6 @@ def _check(items: tuple[Item, ...]) -> None:
         seen.add(item.name)
 
 
-def _check_keys(entry: dict[str, Any], known: tuple[str, ...], where: str) -> None:
+def _check_keys(entry: Mapping[str, object], known: tuple[str, ...], where: str) -> None:
     if unknown := set(entry) - set(known):
         raise ValueError(f"{where} has {sorted(unknown)}; known: {', '.join(known)}")

@@ -13,7 +13,7 @@ from minidock.teach.page import WIDTH, Paint, plural, size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, TextIO
+    from typing import TextIO
 
     from minidock.paths import Store
     from minidock.teach.layers.changes import Change
@@ -38,7 +38,7 @@ class LayerReport:
         self.size = self.summary.bytes
         self.images = 0
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> dict[str, object]:
         """The report as a JSON object."""
         changes = [{"kind": c.kind, "path": _path_text(c)} for c in self.changes]
         return {

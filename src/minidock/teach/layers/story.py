@@ -28,7 +28,6 @@ from minidock.teach.page import size
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
 
     from minidock.engine.image.upper_walk import Entry
     from minidock.teach.layers.layer import Layer
@@ -64,7 +63,7 @@ class Story:
         self.event = ""
         self.sentences: list[str] = []
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> dict[str, object]:
         """The story as a JSON object."""
         return {
             "name": self.name,
@@ -352,7 +351,7 @@ def command_for(version: Version) -> str:
     return shlex.join(["ls", "-ld", version.host_path])
 
 
-def _plain_version(version: Version) -> dict[str, Any]:
+def _plain_version(version: Version) -> dict[str, object]:
     barrier = version.hidden_by
     return {
         "layer": version.layer.number,

@@ -33,7 +33,7 @@ from minidock.teach.page import WIDTH, Paint
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from typing import Any, TextIO
+    from typing import TextIO
 
     from minidock.engine.container.containers import Container
     from minidock.engine.image.upper_walk import Entry
@@ -72,7 +72,7 @@ class Event:
         self.sentences = sentences
         self.time = time.time()
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> dict[str, object]:
         """The event as a JSON object. "time" is in seconds since 1970."""
         return {**vars(self), "word": _WORDS[self.event]}
 

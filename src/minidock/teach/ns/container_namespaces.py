@@ -31,7 +31,7 @@ from minidock.teach.page import WIDTH, Paint, plural
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, TextIO
+    from typing import TextIO
 
     from minidock.engine.container.containers import Container
     from minidock.teach.ns.ns import Member
@@ -54,11 +54,11 @@ class ContainerNamespace:
         self.nprocs = 0
         self.pid = 0
         self.hides = ""
-        self.inside: Any = None
-        self.outside: Any = None
+        self.inside: object = None
+        self.outside: object = None
         self.command = ""
 
-    def set_measured(self, inside: Any, outside: Any, hides: str, command: list[str]) -> None:
+    def set_measured(self, inside: object, outside: object, hides: str, command: list[str]) -> None:
         """Store the measurements. hides: what the namespace hides, as text."""
         self.inside, self.outside, self.command = inside, outside, shlex.join(command)
         self.hides = hides

@@ -15,11 +15,20 @@ from minidock.kernel.interfaces import default_gateway, interfaces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from typing import NoReturn, TypedDict
+
+    from minidock.kernel.interfaces import Interface
+
+    class NetworkView(TypedDict):
+        """What a process sees. gateway: of its default route, "" if there is none."""
+
+        hostname: str
+        links: list[Interface]
+        gateway: str
 
 
-def query_network(pid: int) -> dict[str, Any]:
-    """Query a process's network and UTS namespaces: {"hostname", "links", "gateway"}.
+def query_network(pid: int) -> NetworkView:
+    """Query a process's network and UTS namespaces.
 
     A child joins these two; it stays in our mount and PID namespaces.
     """
@@ -32,7 +41,10 @@ def query_network(pid: int) -> dict[str, Any]:
     with open(reading, encoding="utf-8") as pipe:
         answer = pipe.read()
     os.waitpid(child, 0)
-    return json.loads(answer) if answer else {"hostname": "?", "links": [], "gateway": ""}
+    if not answer:
+        return {"hostname": "?", "links": [], "gateway": ""}
+    found: NetworkView = json.loads(answer)
+    return found
 
 
 def _write_network(pid: int, writing: int) -> NoReturn:
@@ -41,7 +53,7 @@ def _write_network(pid: int, writing: int) -> NoReturn:
         for kind, name in (("network", "net"), ("uts", "uts")):
             path = f"/proc/{pid}/ns/{name}"
             namespace.setns(os.open(path, os.O_RDONLY), [kind], place=path)
-        answer = {
+        answer: NetworkView = {
             "hostname": os.uname().nodename,
             "links": interfaces(),
             "gateway": default_gateway(),

@@ -18,7 +18,7 @@ from minidock.teach.page import Paint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, TextIO
+    from typing import TextIO
 
     from minidock.engine.container.containers import Container
     from minidock.paths import Store
@@ -112,7 +112,7 @@ def members_sharing(member: Member, kind: str, members: list[Member]) -> list[st
 
 def write_json(members: list[Member], out: TextIO) -> None:
     """Write the table as JSON."""
-    rows: list[dict[str, Any]] = [
+    rows: list[dict[str, object]] = [
         {
             "name": member.name,
             "id": member.id,

@@ -17,7 +17,7 @@ import subprocess
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from minidock.engine.network.endpoint import NetworkNamespace
 from minidock.errors import MinidockError
@@ -43,6 +43,38 @@ class Route:
     text: str = ""
 
 
+class LinkInfo(TypedDict, total=False):
+    info_kind: str
+
+
+class Device(TypedDict, total=False):
+    """A device as `ip -d link` prints it."""
+
+    ifname: str
+    flags: list[str]
+    mtu: int
+    master: str
+    address: str
+    linkinfo: LinkInfo
+
+
+class Neighbour(TypedDict, total=False):
+    """An entry of `ip neigh`. lladdr: the MAC address. state: such as PERMANENT."""
+
+    dst: str
+    dev: str
+    lladdr: str
+    state: list[str]
+
+
+class BridgePort(TypedDict, total=False):
+    """A port as `bridge -d link` prints it."""
+
+    ifname: str
+    state: str
+    hairpin: bool
+
+
 @dataclass
 class Network:
     """One network namespace. devices: name -> an object of `ip -d link`. addresses: IPv4.
@@ -51,9 +83,9 @@ class Network:
     a qdisc that may drop. strict: devices with strict reverse path filtering (rp_filter=1).
     """
 
-    devices: dict[str, dict[str, Any]] = field(default_factory=dict)
+    devices: dict[str, Device] = field(default_factory=dict)
     addresses: list[str] = field(default_factory=list)
-    neighbours: dict[str, dict[str, Any]] = field(default_factory=dict)
+    neighbours: dict[str, Neighbour] = field(default_factory=dict)
     policies: list[str] = field(default_factory=list)
     shapers: dict[str, str] = field(default_factory=dict)
     strict: list[str] = field(default_factory=list)
@@ -101,7 +133,7 @@ class Facts:
     arrival: Route
     back: Route
     back_host: Route
-    ports: dict[str, dict[str, Any]]
+    ports: dict[str, BridgePort]
     fdb: dict[str, str]
     bridge_rules: int
     bridged: bool
@@ -259,12 +291,12 @@ def _conntrack_drops() -> int:
     return 0
 
 
-def _ask(program: str, *words: str) -> list[dict[str, Any]] | None:
+def _ask(program: str, *words: str) -> list[Any] | None:  # its objects differ by command
     done = _run(program, "-j", *words)
     return _json(done.stdout) if done and done.returncode == 0 else None
 
 
-def _json(text: str) -> list[dict[str, Any]]:
+def _json(text: str) -> list[Any]:
     found = json.loads(text) if text.strip() else []
     return [each for each in found if each] if isinstance(found, list) else [found]
 

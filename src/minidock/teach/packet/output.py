@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from textwrap import wrap
-from typing import Any, TextIO
+from typing import TextIO
 
 from minidock.teach.packet.advice import purpose
 from minidock.teach.packet.causes import Verdict
@@ -118,7 +118,7 @@ def _origin_text(origin: str) -> str:
     return places.get(origin, f"container {origin}")
 
 
-def plain(walk: Walk) -> dict[str, Any]:
+def plain(walk: Walk) -> dict[str, object]:
     """A walk as a JSON object."""
     result = walk.result
     return {
@@ -141,7 +141,7 @@ def plain(walk: Walk) -> dict[str, Any]:
     }
 
 
-def plain_dns(walk: DnsWalk) -> dict[str, Any]:
+def plain_dns(walk: DnsWalk) -> dict[str, object]:
     """A DNS query as a JSON object."""
     question = walk.question
     return {
@@ -161,7 +161,7 @@ def plain_dns(walk: DnsWalk) -> dict[str, Any]:
     }
 
 
-def _plain_hop(hop: Hop) -> dict[str, Any]:
+def _plain_hop(hop: Hop) -> dict[str, object]:
     return {
         "place": hop.place,
         "text": hop.text,

@@ -6,11 +6,12 @@ searches the journals of all containers and networks of the store for the latest
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from minidock.engine.container.lookup import list_containers
 from minidock.engine.network.network_json import list_names as networks
 from minidock.paths import Store
+from minidock.teach.journal_reader import JournalEntry
 from minidock.teach.subject import read_ops
 
 
@@ -33,12 +34,12 @@ class Steps:
         journals = {container.name: container.paths.journal for container in list_containers(store)}
         for network in networks(store):
             journals[f"network {network}"] = store.network_journal(network)
-        self._records: list[tuple[str, dict[str, Any]]] = []
+        self._records: list[tuple[str, JournalEntry]] = []
         for name, path in journals.items():
             for entry in read_ops(path, lambda story: True):
                 if entry.record["op"].startswith(("link.", "iptables.restore")):
-                    self._records.append((name, entry.plain()))
-        self._records.sort(key=lambda each: each[1]["t"])
+                    self._records.append((name, entry))
+        self._records.sort(key=lambda each: each[1].record["t"])
 
     def of_rule(self, table: str, text: str, *, container: str = "") -> Step | None:
         """The step that added this rule to this table; text: "-A CHAIN …" of iptables-save.
@@ -48,20 +49,21 @@ class Steps:
         """
         rule = text.removeprefix("-A ")
         chain, _, rest = rule.partition(" ")
-        for name, record in reversed(self._records):
+        for name, entry in reversed(self._records):
+            record = entry.record
             if record["op"] == "iptables.restore" and container in ("", name):
                 rules = f"\n{record['args']['rules']}".partition(f"\n*{table}\n")[2]
                 lines = rules.partition("\nCOMMIT")[0].splitlines()
                 if any(_writes(line, chain, rest) for line in lines):
-                    return _step(name, record)
+                    return _step(name, entry)
         return None
 
     def of_link(self, op: str, **arguments: str) -> Step | None:
         """The step that performed this op of kernel/link.py with these arguments."""
-        for name, record in reversed(self._records):
-            args = record["args"]
+        for name, entry in reversed(self._records):
+            record, args = entry.record, entry.record["args"]
             if record["op"] == f"link.{op}" and all(args[n] == v for n, v in arguments.items()):
-                return _step(name, record)
+                return _step(name, entry)
         return None
 
 
@@ -74,5 +76,5 @@ def _writes(line: str, chain: str, rule: str) -> bool:
     return word in ("-A", "-I") and (name, rest) == (chain, rule)
 
 
-def _step(name: str, record: dict[str, Any]) -> Step:
-    return Step(name, record["actor"], record["number"], record["op"])
+def _step(name: str, entry: JournalEntry) -> Step:
+    return Step(name, entry.record["actor"], entry.number, entry.record["op"])

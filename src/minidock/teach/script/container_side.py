@@ -113,7 +113,7 @@ class ContainerSide:
         twin = command(act.op.twin(**self._variables.mark(arguments)))
         place = word(self._variables.mark(_joined(arguments.get("root", ""), target)))
         if name == "mount.mount_filesystem":
-            self._remember(target, arguments)
+            self._remember(target, arguments["flags"])
         elif name == "mount.bind_mount":
             self._covered.append(target)
         elif name == "mount.set_mount_attributes":
@@ -137,12 +137,12 @@ class ContainerSide:
             return target
         return self._layers.resolve(target)
 
-    def _remember(self, target: str, arguments: dict[str, Any]) -> None:
+    def _remember(self, target: str, flags: int) -> None:
         """Note the flags that a read-only remount (mount(2)) would clear."""
         from minidock.kernel.mount import flag_words
 
         self._covered.append(target)
-        words = [word for word in flag_words(arguments["flags"]) if word in _CLOSED]
+        words = [word for word in flag_words(flags) if word in _CLOSED]
         self._flags[target] = "".join(f"{word}," for word in words)
 
     def _again(self, target: str) -> str:

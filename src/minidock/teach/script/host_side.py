@@ -18,7 +18,20 @@ from minidock.teach.script.shell_words import command, here_document, mark_of, w
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import TypedDict
+
+    class Arguments(TypedDict, total=False):
+        """Those arguments of the host's ops that are read here, after `Variables.mark`."""
+
+        path: str
+        value: str
+        name: str
+        slice_name: str
+        place: str
+        rules: str
+        target: str
+        upperdir: str
+        workdir: str
 
     from minidock.teach.plan.plan import Plan
     from minidock.teach.plan.planned_ops import PlannedOp
@@ -38,7 +51,7 @@ class HostSide:
 
     def write(self, act: PlannedOp) -> None:
         """Write one operation of the engine or the monitor."""
-        arguments = self._variables.mark(act.arguments)
+        arguments: Arguments = self._variables.mark(act.arguments)
         name = act.op.name
         if name == "iptables.save" or act.phase.startswith("runtime.seal"):
             return  # the rules are constants of the script; it has no interpreter to seal
@@ -55,7 +68,7 @@ class HostSide:
             self.lines.why(act)
             self.lines.write(*self._twin(act, arguments))
 
-    def _twin(self, act: PlannedOp, arguments: dict[str, Any]) -> list[str]:
+    def _twin(self, act: PlannedOp, arguments: Arguments) -> list[str]:
         """The commands of an operation, with its undo."""
         twin = command(act.op.twin(**arguments))
         written = {
@@ -72,23 +85,26 @@ class HostSide:
         }.get(act.op.name)
         return written(twin, arguments) if written else [twin]
 
-    def _make_cgroup(self, twin: str, arguments: dict[str, Any]) -> list[str]:
+    def _make_cgroup(self, twin: str, arguments: Arguments) -> list[str]:
         return [f"make_cgroup {word(arguments['path'])}"]
 
-    def _write_file(self, twin: str, arguments: dict[str, Any]) -> list[str]:
+    def _write_file(self, twin: str, arguments: Arguments) -> list[str]:
         if arguments["value"] == mark_of("MAIN_PROCESS"):
             return [f"move_processes {word(arguments['path'].rpartition('/init/')[0])}"]
         return [twin]
 
-    def _start_unit(self, twin: str, arguments: dict[str, Any]) -> list[str]:
+    def _start_unit(self, twin: str, arguments: Arguments) -> list[str]:
         unit, within = arguments["name"], systemd.slice_path(arguments["slice_name"])
         return [f"undo stop_unit {unit} {cgroup.ROOT}/{within}/{unit}", twin]
 
-    def _mount_overlay(self, twin: str, arguments: dict[str, Any]) -> list[str]:
-        made = " ".join(word(arguments[key]) for key in ("upperdir", "workdir", "target"))
+    def _mount_overlay(self, twin: str, arguments: Arguments) -> list[str]:
+        made = " ".join(
+            word(path)
+            for path in (arguments["upperdir"], arguments["workdir"], arguments["target"])
+        )
         return [f"mkdir -p {made}", 'undo unmount "$ROOTFS"', twin, *self._volumes()]
 
-    def _mount_disk(self, twin: str, arguments: dict[str, Any]) -> list[str]:
+    def _mount_disk(self, twin: str, arguments: Arguments) -> list[str]:
         return [
             'mkdir "$BOX/space"',
             f'truncate -s {own_layer.size_of(self._plan.container.host_config)} "$BOX/disk"',
@@ -97,18 +113,18 @@ class HostSide:
             twin,
         ]
 
-    def _mount_shared_memory(self, twin: str, arguments: dict[str, Any]) -> list[str]:
+    def _mount_shared_memory(self, twin: str, arguments: Arguments) -> list[str]:
         return ['mkdir "$BOX/shm"', 'undo unmount "$BOX/shm"', twin]
 
-    def _add_bridge(self, twin: str, arguments: dict[str, Any]) -> list[str]:
+    def _add_bridge(self, twin: str, arguments: Arguments) -> list[str]:
         said = "the bridge $BRIDGE exists by now: generate this script again"
         return [f'! bridge_exists || stop "{said}"', "undo remove_network", twin]
 
-    def _add_veth(self, twin: str, arguments: dict[str, Any]) -> list[str]:
+    def _add_veth(self, twin: str, arguments: Arguments) -> list[str]:
         said = "the bridge $BRIDGE is gone by now: generate this script again"
         return [f'bridge_exists || stop "{said}"', "undo remove_veth", twin]
 
-    def _write_setting(self, twin: str, arguments: dict[str, Any]) -> list[str]:
+    def _write_setting(self, twin: str, arguments: Arguments) -> list[str]:
         path, value = word(f"/proc/sys/{arguments['name']}"), word(arguments["value"])
         if self._inside:
             enter = 'nsenter "--net=/proc/$PID/ns/net"'
@@ -121,7 +137,7 @@ class HostSide:
             return [f"echo {value} > {path}"]
         return [f"set_setting {path} {value}"]
 
-    def _forget_udp(self, twin: str, arguments: dict[str, Any]) -> list[str]:
+    def _forget_udp(self, twin: str, arguments: Arguments) -> list[str]:
         return [f"if command -v conntrack >/dev/null; then {twin} 2>/dev/null || :; fi"]
 
     def _volumes(self) -> list[str]:

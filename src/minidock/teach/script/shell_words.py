@@ -46,7 +46,7 @@ class Variables:
         pattern = "|".join(re.escape(literal) for literal in longest_first) or r"(?!)"  # none
         self._literals = re.compile(rf"(?<![\w.])({pattern})(?![\w]|\.[0-9])")
 
-    def mark(self, value: Any) -> Any:
+    def mark(self, value: object) -> Any:  # of the type of `value`, a Slot a str
         """Replace known literals in an argument by marks."""
         if isinstance(value, Slot):
             return mark_of(value.name.upper())

@@ -18,9 +18,10 @@ from minidock.teach.ns.network import query_network
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, TextIO
+    from typing import TextIO
 
     from minidock.engine.container.containers import Container
+    from minidock.teach.ns.network import NetworkView
 
 _KINDS = ("mnt", "pid", "net", "uts", "ipc", "cgroup", "user")
 _SECCOMP = {"0": "no seccomp filter", "1": "seccomp strict", "2": "a seccomp filter"}
@@ -143,7 +144,7 @@ def _show_mounts_inside(pid: int, container: Container, out: TextIO) -> None:
         out.write("             none of its own\n")
 
 
-def _show_links(pid: int, inside: dict[str, Any], out: TextIO) -> None:
+def _show_links(pid: int, inside: NetworkView, out: TextIO) -> None:
     _part(out, "links", f"nsenter -t {pid} -n ip address")
     for each in inside["links"]:
         words = [each["name"], "up" if each["up"] else "down", *each["addresses"]]

@@ -12,7 +12,7 @@ from minidock.teach.where.output import Shortener
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, TextIO
+    from typing import TextIO
 
     from minidock.engine.container.containers import Container
     from minidock.teach.where.path_walk import Mount, PathWalk
@@ -51,7 +51,7 @@ class MountedPath:
         last = f"It points to {self.target}, look it up with `where`."
         return [*self.links, f"{self.sentence()}.", *([last] if self.target else [])]
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> dict[str, object]:
         """The answer as a JSON object."""
         members = {name: value for name, value in vars(self).items() if name != "links"}
         return {"event": "mounted", **members, "sentences": self.sentences()}

@@ -18,7 +18,7 @@ from minidock.teach.page import Paint
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any, TextIO
+    from typing import TextIO
 
 _NAME_WIDTH = 16
 
@@ -31,7 +31,7 @@ class Part:
     """
 
     def __init__(
-        self, name: str, place: str, what: str, command: Sequence[str] | str, **more: Any
+        self, name: str, place: str, what: str, command: Sequence[str] | str, **more: object
     ) -> None:
         self.name = name
         self.place = place
@@ -39,7 +39,7 @@ class Part:
         self.command = command if isinstance(command, str) else shlex.join(command)
         self.more = more
 
-    def plain(self, section: str) -> dict[str, Any]:
+    def plain(self, section: str) -> dict[str, object]:
         """The part as a JSON object."""
         return {
             "section": section,

@@ -36,9 +36,9 @@ from minidock.oci.runtime_config import MASKED_PATHS
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Unpack
 
-    Found = dict[str, Any]
+    from minidock.teach.without.finding import Facts, Finding
 
 _NULL_DEVICE = os.makedev(1, 3)
 _SETTINGS = ("/proc/sys/kernel/core_pattern", "/proc/sysrq-trigger")
@@ -58,19 +58,19 @@ class Host:
     a System V shared memory segment, -1 if the kernel has no SysV IPC.
     """
 
-    def __init__(self, **facts: Any) -> None:
-        self.processes: dict[int, int] = facts["processes"]
-        self.monitor: int = facts["monitor"]
-        self.interfaces: list[str] = facts["interfaces"]
-        self.network: int = facts["network"]
-        self.hostname: str = facts["hostname"]
-        self.names: int = facts["names"]
-        self.root: tuple[int, int] = facts["root"]
-        self.shared_memory: tuple[int, int] = facts["shared_memory"]
-        self.port: int = facts["port"]
-        self.socket: str = facts["socket"]
-        self.segment: int = facts["segment"]
-        self.ask: Callable[[str], Any] = lambda question: None
+    def __init__(self, **facts: Unpack[Facts]) -> None:
+        self.processes = facts["processes"]
+        self.monitor = facts["monitor"]
+        self.interfaces = facts["interfaces"]
+        self.network = facts["network"]
+        self.hostname = facts["hostname"]
+        self.names = facts["names"]
+        self.root = facts["root"]
+        self.shared_memory = facts["shared_memory"]
+        self.port = facts["port"]
+        self.socket = facts["socket"]
+        self.segment = facts["segment"]
+        self.ask: Callable[[str], str] = lambda question: ""
 
 
 def run_all(host: Host) -> None:
@@ -86,19 +86,19 @@ def run_all(host: Host) -> None:
     _send({"end": end})
 
 
-def _send(finding: dict[str, Any]) -> None:
+def _send(finding: Finding | dict[str, str]) -> None:
     os.write(1, jsontext.dumps(finding).encode())
 
 
-def _ask(question: str) -> Any:
+def _ask(question: str) -> str:
     _send({"ask": question})
-    return jsontext.loads(os.read(0, 4096).decode())
+    return str(jsontext.loads(os.read(0, 4096).decode()))
 
 
 # --- namespaces ----------------------------------------------------------------------------------
 
 
-def see_processes(host: Host) -> Found:
+def see_processes(host: Host) -> Finding:
     """Which of the host's processes /proc shows: same pid, same start time."""
     seen = [int(name) for name in os.listdir("/proc") if is_decimal(name)]
     theirs = [pid for pid in sorted(seen) if host.processes.get(pid, -1) == start_time(pid)]
@@ -107,12 +107,12 @@ def see_processes(host: Host) -> Found:
     return {"leaked": bool(theirs), "count": len(theirs), "examples": some}
 
 
-def signal_processes(host: Host) -> Found:
+def signal_processes(host: Host) -> Finding:
     """Whether a process of the host can be signalled; signal 0 only checks permission."""
     return _attempt(lambda: os.kill(host.monitor, 0), pid=host.monitor)
 
 
-def see_interfaces(host: Host) -> Found:
+def see_interfaces(host: Host) -> Finding:
     """Which of the host's network interfaces are visible."""
     names = [line.partition(":")[0].strip() for line in _read("/proc/self/net/dev").split("\n")[2:]]
     names = [name for name in names if name]
@@ -122,17 +122,17 @@ def see_interfaces(host: Host) -> Found:
     return {"leaked": shared and bool({*names} & {*host.interfaces}), "names": names}
 
 
-def reach_loopback(host: Host) -> Found:
+def reach_loopback(host: Host) -> Finding:
     """Whether a server on the host's 127.0.0.1 accepts a connection."""
     return _attempt(lambda: _connect(_socket.AF_INET, ("127.0.0.1", host.port)), port=host.port)
 
 
-def reach_abstract_socket(host: Host) -> Found:
+def reach_abstract_socket(host: Host) -> Finding:
     """Whether an abstract Unix socket of the host accepts: they belong to network namespaces."""
     return _attempt(lambda: _connect(_socket.AF_UNIX, "\0" + host.socket), name="@" + host.socket)
 
 
-def walk_through_proc(host: Host) -> Found:
+def walk_through_proc(host: Host) -> Finding:
     """Whether /proc/PID/root of any visible process leads to the host's root directory.
 
     It is a magic link that crosses mount namespaces; only a ptrace access mode check restricts it,
@@ -151,14 +151,14 @@ def walk_through_proc(host: Host) -> Found:
     return {"leaked": False}
 
 
-def read_hostname(host: Host) -> Found:
+def read_hostname(host: Host) -> Finding:
     """Whether the hostname is the host's."""
     name = os.uname().nodename
     shared = os.stat("/proc/self/ns/uts").st_ino == host.names
     return {"leaked": shared and name == host.hostname, "name": name}
 
 
-def change_hostname(host: Host) -> Found:
+def change_hostname(host: Host) -> Finding:
     """Whether sethostname(2) here changes the host's hostname; it is restored at once."""
     name, other = os.uname().nodename, f"{os.uname().nodename[:50]}-changed"
     try:
@@ -172,7 +172,7 @@ def change_hostname(host: Host) -> Found:
     return {"leaked": of_host == other, "name": name, "on_the_host": of_host}
 
 
-def see_shared_segments(host: Host) -> Found:
+def see_shared_segments(host: Host) -> Finding:
     """Whether a System V shared memory segment of the host is listed."""
     lines = _read("/proc/sysvipc/shm").split("\n")[1:]
     ids = [int(line.split()[1]) for line in lines if line]
@@ -180,7 +180,7 @@ def see_shared_segments(host: Host) -> Found:
     return {"leaked": host.segment in ids, "count": len(ids), "attempted": attempted}
 
 
-def see_shared_memory(host: Host) -> Found:
+def see_shared_memory(host: Host) -> Finding:
     """Whether /dev/shm is the host's, with the POSIX shared memory of its processes."""
     try:
         found = os.stat("/dev/shm")
@@ -190,7 +190,7 @@ def see_shared_memory(host: Host) -> Found:
     return {"leaked": (found.st_dev, found.st_ino) == host.shared_memory, "names": names[:3]}
 
 
-def read_cgroup(host: Host) -> Found:
+def read_cgroup(host: Host) -> Finding:
     """Whether /proc/self/cgroup shows the path on the host, or "/"."""
     paths = {line.split(":", 2)[2] for line in _read("/proc/self/cgroup").split("\n") if line}
     return {"leaked": paths != {"/"}, "path": max(paths, key=len)}
@@ -199,13 +199,13 @@ def read_cgroup(host: Host) -> Found:
 # --- the root ------------------------------------------------------------------------------------
 
 
-def climb_out(host: Host) -> Found:
+def climb_out(host: Host) -> Finding:
     """The classic chroot escape: chroot again while a descriptor stays outside of the new root.
 
     ".." stops at a root only for a process below it. After pivot_root there is nothing above.
     """
 
-    def climb() -> Found:
+    def climb() -> Finding:
         outside = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
         chroot("/proc")
         os.fchdir(outside)
@@ -221,7 +221,7 @@ def climb_out(host: Host) -> Found:
 # --- what a process may do -----------------------------------------------------------------------
 
 
-def read_capabilities(host: Host) -> Found:
+def read_capabilities(host: Host) -> Finding:
     """Which capabilities this process has beyond Docker's default set of 14."""
     bits = int(_status("CapPrm"), 16)
     extra = [
@@ -232,22 +232,22 @@ def read_capabilities(host: Host) -> Found:
     return {"leaked": "CAP_SYS_ADMIN" in extra, "count": len(extra), "names": extra}
 
 
-def make_namespace(host: Host) -> Found:
+def make_namespace(host: Host) -> Finding:
     """Whether unshare(2) can create a mount namespace, in which mounts are possible."""
 
-    def make() -> Found:
+    def make() -> Finding:
         return _attempt(lambda: unshare(["mount"]))
 
     return _in_child(make)
 
 
-def read_filter(host: Host) -> Found:
+def read_filter(host: Host) -> Finding:
     """Whether the kernel filters this process's system calls."""
     mode = _status("Seccomp")
     return {"leaked": mode == "0", "mode": mode}
 
 
-def ask_for_keys(host: Host) -> Found:
+def ask_for_keys(host: Host) -> Finding:
     """Whether keyctl(2), which the default seccomp filter denies, reaches the kernel's keyrings."""
     return _attempt(find_session_keyring)
 
@@ -255,13 +255,13 @@ def ask_for_keys(host: Host) -> Found:
 # --- /proc, /sys and devices ---------------------------------------------------------------------
 
 
-def see_masked_paths(host: Host) -> Found:
+def see_masked_paths(host: Host) -> Finding:
     """Which of the default masked paths are readable here."""
     shown = [path for path in MASKED_PATHS if not _is_hidden(path)]
     return {"leaked": bool(shown), "paths": shown}
 
 
-def open_settings(host: Host) -> Found:
+def open_settings(host: Host) -> Finding:
     """Which global kernel settings can be opened for writing; nothing is written."""
     opened = []
     for path in _SETTINGS:
@@ -273,13 +273,13 @@ def open_settings(host: Host) -> Found:
     return {"leaked": bool(opened), "paths": opened}
 
 
-def open_device(host: Host) -> Found:
+def open_device(host: Host) -> Finding:
     """Whether a device that was not granted can be opened: the first disk, or an unused number.
 
     The kernel checks the device cgroup before it looks up the driver, so the unused number gives
     the same answer on a machine without a readable disk.
     """
-    found = {"leaked": False, "device": "none"}
+    found: Finding = {"leaked": False, "device": "none"}
     for kind, number, name in (*_first_disk(), _UNUSED_DEVICE):
         found = {"device": name, **_open_node(kind, number)}
         if found["leaked"]:
@@ -287,7 +287,7 @@ def open_device(host: Host) -> Found:
     return found
 
 
-def _open_node(kind: int, number: int) -> Found:
+def _open_node(kind: int, number: int) -> Finding:
     path = "/dev/.minidock-probe"
     try:
         os.mknod(path, kind | 0o600, number)
@@ -309,7 +309,7 @@ def _open_node(kind: int, number: int) -> Found:
 # --- how -----------------------------------------------------------------------------------------
 
 
-def _attempt(act: Callable[[], object], **facts: Any) -> Found:
+def _attempt(act: Callable[[], object], **facts: Unpack[Finding]) -> Finding:
     """Attempt an action: a leak if the kernel permits it."""
     try:
         act()
@@ -318,7 +318,7 @@ def _attempt(act: Callable[[], object], **facts: Any) -> Found:
     return {"leaked": True, **facts}
 
 
-def _in_child(act: Callable[[], Found]) -> Found:
+def _in_child(act: Callable[[], Finding]) -> Finding:
     """Run a probe in a child, since it cannot undo what it does."""
     reading, writing = os.pipe()
     pid = os.fork()
@@ -335,10 +335,11 @@ def _in_child(act: Callable[[], Found]) -> Found:
     text = os.read(reading, 65536)
     os.close(reading)
     os.waitpid(pid, 0)
-    return jsontext.loads(text.decode())  # type: ignore[no-any-return]
+    found: Finding = jsontext.loads(text.decode())
+    return found
 
 
-def _connect(family: int, address: Any) -> None:
+def _connect(family: int, address: tuple[str, int] | str) -> None:
     socket = _socket.socket(family, _socket.SOCK_STREAM)
     try:
         socket.settimeout(_CONNECT_SECONDS)
@@ -384,7 +385,7 @@ def _first_disk() -> list[tuple[int, int, str]]:
     return []
 
 
-PROBES: dict[str, Callable[[Host], Found]] = {
+PROBES: dict[str, Callable[[Host], Finding]] = {
     "see processes": see_processes,
     "signal processes": signal_processes,
     "walk through proc": walk_through_proc,

@@ -12,9 +12,9 @@ from minidock.teach.without.isolations import ISOLATIONS
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, TextIO
+    from typing import TextIO
 
-    Found = dict[str, Any]
+    from minidock.teach.without.finding import Finding
 
 VIEW = "minidock.teach.without.witness"
 _MARK = '{"view":"without"'
@@ -29,19 +29,19 @@ def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def _processes(found: Found) -> str:
+def _processes(found: Finding) -> str:
     many = "1 process" if found["count"] == 1 else f"{found['count']} processes"
     return f"you can see {many} of the host, e.g. {_list(found['examples'])}"
 
 
-def _device(found: Found) -> str:
+def _device(found: Finding) -> str:
     if "bytes" in found:
         return f"you can read {found['device']}, a disk of the host: got {found['bytes']} bytes"
     return f"you can open any device: for {found['device']} the kernel looked ({found['errno']})"
 
 
 # probe -> the isolation that it tests, and the sentence for a leak
-LEAKS: dict[str, tuple[str, Callable[[Found], str]]] = {
+LEAKS: dict[str, tuple[str, Callable[[Finding], str]]] = {
     "see processes": ("pid", _processes),
     "signal processes": (
         "pid",
@@ -144,7 +144,7 @@ class Report:
         self._out = out
         self._as_json = as_json
         self._pass_on = forward
-        self._found: list[Found] = []
+        self._found: list[Finding] = []
 
     def on_record(self, line: str) -> None:
         """Handle one line from the monitor."""
@@ -162,7 +162,7 @@ class Report:
         self._out.flush()
 
 
-def report_text(isolations: list[str], findings: list[Found]) -> str:
+def report_text(isolations: list[str], findings: list[Finding]) -> str:
     """The report by isolation: first those left out, then further leaks.
 
     An isolation holds if it was tested and nothing leaked.

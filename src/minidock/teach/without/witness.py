@@ -25,10 +25,10 @@ from minidock.teach.without.probes import Host, run_all
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Any
 
     from minidock.engine.container.containers import Container
     from minidock.runtime import lifecycle
+    from minidock.teach.without.finding import CanaryFacts, Finding, HostFacts
 
 SILENT_SECONDS = 60.0  # longer than any probe takes
 _DEATH_SECONDS = 5.0
@@ -50,7 +50,7 @@ def inspect(
     tell(jsontext.dumps({"view": "without", "end": True}))
 
 
-def see_mounts(rootfs: str) -> dict[str, Any]:
+def see_mounts(rootfs: str) -> Finding:
     """Which of a container's mounts are in the host's mount table."""
     below = [point for point in mount_points() if point.startswith(f"{rootfs}/")]
     return {"probe": "mounts on the host", "leaked": bool(below), "count": len(below),
@@ -59,7 +59,7 @@ def see_mounts(rootfs: str) -> dict[str, Any]:
 
 def _run_inside(
     container: Container, created: lifecycle.Container, host: Host
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Finding]:
     """Run the probes inside, and yield their findings."""
     config = created.config
     profile = config["linux"].get("seccomp")
@@ -85,7 +85,7 @@ def _run_inside(
         theirs.close()
 
 
-def _findings(socket: _socket.socket) -> Iterator[dict[str, Any]]:
+def _findings(socket: _socket.socket) -> Iterator[Finding]:
     while packet := _receive(socket):
         message = jsontext.loads(packet.decode())
         if "ask" in message:
@@ -111,7 +111,7 @@ def _receive(socket: _socket.socket) -> bytes:
         ) from None
 
 
-def _facts(init: int) -> dict[str, Any]:
+def _facts(init: int) -> HostFacts:
     """Read the facts about the host."""
     pids = [int(name) for name in os.listdir("/proc") if is_decimal(name) and int(name) != init]
     with open("/proc/self/net/dev", encoding="ascii") as file:
@@ -150,7 +150,7 @@ class _Canaries:
         self._segment = create_segment()
         return self
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> CanaryFacts:
         return {
             "port": self._loopback.getsockname()[1],
             "socket": self._name,

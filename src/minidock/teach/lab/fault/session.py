@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from secrets import token_hex
-from typing import Any
+from typing import NotRequired, TypedDict
 
 from minidock import document, jsontext
 from minidock.engine.image.images import ImageStore
@@ -42,13 +42,25 @@ class NoFault(MinidockError):
     exit_code = 1
 
 
+class Note(TypedDict):
+    """The content of lab/fault.json. kept: names of things that a fault may remove, for its undo.
+
+    hints: how many were given. Notes of earlier versions have no id.
+    """
+
+    id: NotRequired[str]
+    seed: str
+    kept: dict[str, str]
+    hints: int
+
+
 class Session:
     """A set-up with a fault."""
 
-    def __init__(self, store: Store, note: dict[str, Any]) -> None:
+    def __init__(self, store: Store, note: Note) -> None:
         self.store = store
         self.note = note
-        self.seed: str = note["seed"]
+        self.seed = note["seed"]
         self.fault = choose(FAULTS, self.seed)
         self.shop = Shop(store)
         self.shop.saved_names = note["kept"]
@@ -83,7 +95,7 @@ class Session:
 
     def hint(self) -> str:
         """The next command to look with; after the last one, that again."""
-        number: int = min(self.note["hints"], len(self.fault.look) - 1)
+        number = min(self.note["hints"], len(self.fault.look) - 1)
         self.note["hints"] = number + 1
         with lab_lock(self.store):
             self.check_current()

@@ -36,7 +36,9 @@ from minidock.numerals import is_decimal
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Any
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
 
 LONGEST_BYTES = 64 << 20  # a network with 65,534 leases takes a third of that
 _BLOCK_BYTES = 4096
@@ -178,6 +180,22 @@ def _items(value: Any, shape: Any, where: str) -> Iterator[tuple[str, Any, Any]]
 def _article(kind: type) -> str:
     names = {str: "a string", int: "a number", bool: "true or false", dict: "an object"}
     return names.get(kind, f"a {kind.__name__}")
+
+
+def without_empty(value: T) -> T:
+    """A copy of an object without the fields that are empty: null, "", 0, false, [] and {}."""
+    fields: Any = value  # a TypedDict cannot be filtered by names that are not literals
+    fields = {name: part for name, part in fields.items() if part}
+    kept: T = fields
+    return kept
+
+
+def without_null(value: T) -> T:
+    """A copy of an object without the fields that are null."""
+    fields: Any = value  # as above
+    fields = {name: part for name, part in fields.items() if part is not None}
+    kept: T = fields
+    return kept
 
 
 # --- records, one a line -------------------------------------------------------------------------

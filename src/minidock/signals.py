@@ -8,7 +8,8 @@ from minidock.numerals import is_decimal
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
-    from typing import Any
+
+    from minidock.document_types.container import ContainerConfig
 else:
     import _signal as signal  # without the enums, whose import costs 5 ms
 
@@ -17,7 +18,7 @@ SIGKILL: int = signal.SIGKILL
 SIGCHLD: int = signal.SIGCHLD
 
 
-def stop_signal(config: dict[str, Any]) -> int:
+def stop_signal(config: ContainerConfig) -> int:
     """Return the number of a container's stop signal, from its Config."""
     return signal_number(config.get("StopSignal") or "SIGTERM")
 

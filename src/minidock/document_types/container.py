@@ -68,7 +68,7 @@ class NetworkingConfig(TypedDict, total=False):
 class CreateBody(ContainerConfig, total=False):
     """The body of ContainerCreate: a container's config, with what concerns the host."""
 
-    HostConfig: HostConfig | None
+    HostConfig: HostConfig
     NetworkingConfig: NetworkingConfig | None
 
 
@@ -81,11 +81,16 @@ class HealthResult(TypedDict):
     Output: str
 
 
-class HealthState(TypedDict):
-    """Status: "starting", "healthy" or "unhealthy". Log: the last five results."""
+class HealthStatus(TypedDict):
+    """Status: "starting", "healthy" or "unhealthy". FailingStreak: failures since a success."""
 
     Status: str
     FailingStreak: int
+
+
+class HealthState(HealthStatus):
+    """Log: the last five results."""
+
     Log: list[HealthResult]
 
 

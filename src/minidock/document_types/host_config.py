@@ -6,9 +6,13 @@ all there.
 Source: Docker Engine API 1.45, HostConfig.
 """
 
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from minidock.document_types.network import PortBinding
+
+# The namespaces that can be the host's; of these, those that can be another container's too.
+ModeField = Literal["NetworkMode", "PidMode", "IpcMode", "UTSMode", "CgroupnsMode"]
+JoiningMode = Literal["NetworkMode", "PidMode", "IpcMode"]
 
 
 class LogConfig(TypedDict, total=False):
@@ -100,6 +104,13 @@ class MountRequest(TypedDict, total=False):
     BindOptions: BindOptions | None
     VolumeOptions: VolumeOptions | None
     TmpfsOptions: TmpfsOptions | None
+
+
+class SecurityOptions(TypedDict):
+    """SecurityOpt, taken apart. seccomp: "unconfined", a profile as JSON, or None."""
+
+    no_new_privileges: bool
+    seccomp: str | None
 
 
 class HostConfig(TypedDict, total=False):

@@ -116,13 +116,6 @@ class Endpoint(TypedDict):
     DNSNames: list[str] | None
 
 
-class NetworkChange(TypedDict):
-    """The message NETWORK_CHANGE to a monitor. asked: None to leave the network."""
-
-    network: str
-    asked: EndpointRequest | None
-
-
 class Ipam(TypedDict):
     Driver: str
     Options: dict[str, str] | None

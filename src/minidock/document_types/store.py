@@ -38,7 +38,11 @@ class Actor(TypedDict):
     Attributes: dict[str, str]
 
 
-class Event(TypedDict):
+# Of a container's events only: the action, the container, its image.
+ContainerFields = TypedDict("ContainerFields", {"status": str, "id": str, "from": str}, total=False)
+
+
+class Event(ContainerFields):
     """A line of the events file. time, timeNano: since 1970, in seconds and nanoseconds."""
 
     Type: str
@@ -47,6 +51,15 @@ class Event(TypedDict):
     scope: Literal["local"]
     time: int
     timeNano: int
+
+
+class EndNote(TypedDict):
+    """How a run has ended: noted in monitor.lock until container.json says so."""
+
+    ExitCode: int
+    Error: str
+    OOMKilled: bool
+    FinishedAt: str  # RFC 3339
 
 
 class CacheRecord(TypedDict):

@@ -17,6 +17,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from minidock.document_types.container import ContainerConfig
+    from minidock.document_types.image import ImageConfig
+
 _DEPTH_MAX = 100
 JSON_BYTES_MAX = 16 << 20
 LAYERS_MAX = 500  # overlayfs's own limit of lower directories (OVL_MAX_STACK)
@@ -84,12 +87,13 @@ def _check_depth(value: Any) -> None:
     raise ValueError("it is nested too deeply")
 
 
-def parse(content: bytes) -> dict[str, Any]:
+def parse(content: bytes) -> ImageConfig:
     """Parse a config, and check that every known field has the type that the spec requires.
 
     Raises ArchiveError, which names the field.
     """
-    config = load_json(content, what="the image's config")
+    parsed: ImageConfig = load_json(content, what="the image's config")
+    config: Any = parsed  # until it was checked
     if not isinstance(config, dict):
         raise ArchiveError("the image's config is not a JSON object")
     for field in _STRING_FIELDS:
@@ -106,23 +110,24 @@ def parse(content: bytes) -> dict[str, Any]:
         if not isinstance(run, dict):
             raise ArchiveError("the image's config is damaged: config is not an object")
         _check_run_config(run)
-    return config
+    return parsed
 
 
-def diff_ids(config: dict[str, Any]) -> list[str]:
+def diff_ids(config: ImageConfig) -> list[str]:
     """Return the digests of the layers' archives, lowest first, of a parsed config."""
     return list(config["rootfs"].get("diff_ids") or ())
 
 
-def normalised(run: dict[str, Any] | None) -> dict[str, Any]:
+def normalised(run: ContainerConfig | None) -> ContainerConfig:
     """Return the run part of the config like `docker inspect`: all fields, in Docker's order."""
-    given = run or {}
-    shown = {}
+    given: dict[str, Any] = {**(run or {})}
+    shown: Any = {}  # a ContainerConfig, field by field
     for field, empty, always in _SHOWN:
         value = given.get(field)
         if value or always:
             shown[field] = empty if value is None else value
-    return shown
+    config: ContainerConfig = shown
+    return config
 
 
 def host_architecture() -> str:

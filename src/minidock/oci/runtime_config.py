@@ -11,9 +11,23 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Literal
 
-    from minidock.document_types.runtime_spec import Cpu, Memory, Resources, Seccomp
+    from minidock.document_types.container import ContainerDocument
+    from minidock.document_types.host_config import HostConfig
+    from minidock.document_types.runtime_spec import (
+        Cpu,
+        Device,
+        DeviceRule,
+        Memory,
+        Mount,
+        Namespace,
+        Process,
+        Resources,
+        RuntimeConfig,
+        Seccomp,
+        User,
+    )
 
 OCI_VERSION = "1.2.0"
 
@@ -28,7 +42,7 @@ WITHOUT_ANNOTATION = "minidock.without"  # isolation to omit, comma-separated
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def default_mounts(*, shm_bytes: int, writable_sys: bool) -> list[dict[str, Any]]:
+def default_mounts(*, shm_bytes: int, writable_sys: bool) -> list[Mount]:
     """Return the mounts of every container: its own /proc, /dev, /sys and shared memory."""
     sys_access = [] if writable_sys else ["ro"]
     closed = ["nosuid", "noexec", "nodev"]
@@ -46,16 +60,16 @@ def default_mounts(*, shm_bytes: int, writable_sys: bool) -> list[dict[str, Any]
     ]  # fmt: skip
 
 
-def _mount(target: str, fstype: str, options: list[str], *, source: str = "") -> dict[str, Any]:
+def _mount(target: str, fstype: str, options: list[str], *, source: str = "") -> Mount:
     return {
         "destination": target, "type": fstype, "source": source or fstype, "options": options,
     }  # fmt: skip
 
 
-def default_devices() -> list[dict[str, Any]]:
+def default_devices() -> list[DeviceRule]:
     """Return Docker's device rules: deny all except creating nodes and opening those of /dev."""
     opened = ["c 1:3", "c 1:5", "c 1:7", "c 1:8", "c 1:9", "c 5:0", "c 5:1", "c 5:2", "c 136:*"]
-    rules = [
+    rules: list[DeviceRule] = [
         {"allow": False, "access": "rwm"},
         {"allow": True, "type": "c", "access": "m"},
         {"allow": True, "type": "b", "access": "m"},
@@ -63,7 +77,7 @@ def default_devices() -> list[dict[str, Any]]:
     for entry in opened:
         kind, _, numbers = entry.partition(" ")
         major, _, minor = numbers.partition(":")
-        rule: dict[str, Any] = {"allow": True, "type": kind, "major": int(major), "access": "rwm"}
+        rule: DeviceRule = {"allow": True, "type": kind, "major": int(major), "access": "rwm"}
         if minor != "*":
             rule["minor"] = int(minor)
         rules.append(rule)
@@ -71,21 +85,21 @@ def default_devices() -> list[dict[str, Any]]:
 
 
 def runtime_config(
-    document: dict[str, Any],
+    document: ContainerDocument,
     *,
     rootfs: str,
-    user: dict[str, Any],
+    user: User,
     environment: list[str],
     command: list[str],
     capabilities: list[str],
     seccomp: Seccomp | None,
     no_new_privileges: bool,
-    mounts: list[dict[str, Any]],
-    namespaces: list[dict[str, Any]],
-    devices: tuple[list[dict[str, Any]], list[dict[str, Any]]],
+    mounts: list[Mount],
+    namespaces: list[Namespace],
+    devices: tuple[list[Device], list[DeviceRule]],
     cgroup_path: str,
     limits_swap: bool,
-) -> dict[str, Any]:
+) -> RuntimeConfig:
     """Return config.json for one start of a container.
 
     document: in `docker inspect` form. user: OCI's {uid, gid, additionalGids}. devices: nodes to
@@ -93,7 +107,7 @@ def runtime_config(
     limit swap.
     """
     host = document["HostConfig"]
-    config: dict[str, Any] = {
+    config: RuntimeConfig = {
         "ociVersion": OCI_VERSION,
         "process": process_config(
             terminal=bool(document["Config"].get("Tty")),
@@ -135,12 +149,12 @@ def runtime_config(
     return config
 
 
-def has_own_mounts(config: dict[str, Any]) -> bool:
+def has_own_mounts(config: RuntimeConfig) -> bool:
     """Whether the container has its own mount namespace."""
     return any(ns["type"] == "mount" for ns in config["linux"]["namespaces"])
 
 
-def changes_root_by_chroot(config: dict[str, Any]) -> bool:
+def changes_root_by_chroot(config: RuntimeConfig) -> bool:
     """Whether chroot(2) replaces pivot_root(2): on request, or without a mount namespace.
 
     pivot_root(2) in the host's mount namespace would change the root of every host process.
@@ -148,14 +162,16 @@ def changes_root_by_chroot(config: dict[str, Any]) -> bool:
     return not has_own_mounts(config) or "pivot_root" in disabled_isolation(config)
 
 
-def disabled_isolation(config: dict[str, Any]) -> list[str]:
+def disabled_isolation(config: RuntimeConfig) -> list[str]:
     """The isolation that the annotation minidock.without disables."""
     return str((config.get("annotations") or {}).get(WITHOUT_ANNOTATION, "")).split(",")
 
 
-def _paths(host: dict[str, Any], field: str, usual: list[str]) -> list[str]:
+def _paths(
+    host: HostConfig, field: Literal["MaskedPaths", "ReadonlyPaths"], usual: list[str]
+) -> list[str]:
     """Return the requested masked or read-only paths; an empty list differs from no request."""
-    asked: list[str] | None = host.get(field)
+    asked = host.get(field)
     if asked is not None:
         return asked
     return [] if host.get("Privileged") else usual
@@ -164,13 +180,13 @@ def _paths(host: dict[str, Any], field: str, usual: list[str]) -> list[str]:
 def process_config(
     *,
     terminal: bool,
-    user: dict[str, Any],
+    user: User,
     args: list[str],
     environment: list[str],
     cwd: str,
     capabilities: list[str],
     no_new_privileges: bool,
-) -> dict[str, Any]:
+) -> Process:
     """Return OCI's "process": the container's first one, or one of exec."""
     return {
         "terminal": terminal,
@@ -190,7 +206,7 @@ def process_config(
     }
 
 
-def sysctls(host: dict[str, Any]) -> dict[str, str]:
+def sysctls(host: HostConfig) -> dict[str, str]:
     """Return --sysctl, and settings of its own network: low ports and ping for all users."""
     asked = host.get("Sysctls") or {}
     mode = host.get("NetworkMode") or ""
@@ -203,7 +219,7 @@ def sysctls(host: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def resources(host: dict[str, Any], *, limits_swap: bool) -> Resources:
+def resources(host: HostConfig, *, limits_swap: bool) -> Resources:
     """Translate Docker's HostConfig to OCI's linux.resources, with requested limits only.
 
     limits_swap: False leaves swap out, if the kernel does not account for it.
@@ -216,8 +232,9 @@ def resources(host: dict[str, Any], *, limits_swap: bool) -> Resources:
             memory["swap"] = host.get("MemorySwap") or 2 * host["Memory"]
     if host.get("MemoryReservation"):
         memory["reservation"] = host["MemoryReservation"]
-    if host.get("MemorySwappiness") is not None and host["MemorySwappiness"] >= 0:
-        memory["swappiness"] = host["MemorySwappiness"]
+    swappiness = host.get("MemorySwappiness")
+    if swappiness is not None and swappiness >= 0:
+        memory["swappiness"] = swappiness
     if host.get("OomKillDisable"):
         memory["disableOOMKiller"] = True
     cpu: Cpu = {}
@@ -239,6 +256,6 @@ def resources(host: dict[str, Any], *, limits_swap: bool) -> Resources:
         asked["memory"] = memory
     if cpu:
         asked["cpu"] = cpu
-    if host.get("PidsLimit"):
-        asked["pids"] = {"limit": host["PidsLimit"]}
+    if pids := host.get("PidsLimit"):
+        asked["pids"] = {"limit": pids}
     return asked

@@ -19,8 +19,7 @@ from minidock.runtime.program import Step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from minidock.document_types.runtime_spec import RuntimeConfig
     from minidock.kernel.cgroup import Cgroup
 
 
@@ -48,7 +47,7 @@ class VisibleCgroups:
         self.has_namespace = has_namespace
 
 
-def visible_cgroups(group: Cgroup, config: dict[str, Any]) -> VisibleCgroups:
+def visible_cgroups(group: Cgroup, config: RuntimeConfig) -> VisibleCgroups:
     """What a container with this cgroup and this config sees."""
     own = any(ns["type"] == "cgroup" for ns in config["linux"]["namespaces"])
     return VisibleCgroups(_hierarchies(group), has_namespace=own)

@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
-    from minidock.document_types.runtime_spec import OciState
+    from minidock.document_types.runtime_spec import OciState, RuntimeConfig
     from minidock.kernel.cgroup import Cgroup
     from minidock.runtime.inherited import Inherited
 
@@ -46,7 +46,7 @@ class CreateOptions:
 
 
 def create_init(
-    config: dict[str, Any],
+    config: RuntimeConfig,
     oci_state: OciState,
     directory: str,
     group: Cgroup,
@@ -105,7 +105,7 @@ def create_init(
     return ours, pid
 
 
-def compile_filter(config: dict[str, Any], cache_directory: str) -> bytes | None:
+def compile_filter(config: RuntimeConfig, cache_directory: str) -> bytes | None:
     """The program of the config's seccomp profile; None where it has none."""
     profile = config["linux"].get("seccomp")
     if not profile:

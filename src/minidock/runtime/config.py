@@ -23,6 +23,7 @@ from minidock.runtime.rootfs import parse_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
 _TOP = {
@@ -62,7 +63,7 @@ def check_config(config: Any) -> None:
             raise UsageError("config.json: process.terminal needs devpts mounted at /dev/pts")
 
 
-def check_process(process: dict[str, Any]) -> None:
+def check_process(process: Mapping[str, Any]) -> None:
     """Raise UsageError for a process object that is malformed or not supported."""
     _reject_unknown(process, _PROCESS, "process")
     args = process.get("args")
@@ -144,7 +145,7 @@ def _object(value: Any, name: str) -> dict[str, Any]:
     return value
 
 
-def _reject_unknown(value: dict[str, Any], names: set[str], where: str) -> None:
+def _reject_unknown(value: Mapping[str, Any], names: set[str], where: str) -> None:
     for name, content in value.items():
         if name not in names and content not in (None, "", [], {}, False):
             raise UsageError(f"config.json: {where}.{name} is not supported")

@@ -31,7 +31,9 @@ from minidock.undo import UndoOnError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Literal
+
+    from minidock.document_types.runtime_spec import Capabilities, Process, RuntimeConfig, User
 
 
 def create(call: Call, log: Log) -> int:
@@ -101,7 +103,7 @@ def exec_(call: Call, log: Log) -> int:
 HANDLERS = {"create": create, "run": run, "exec": exec_}
 
 
-def process_of(call: Call, config: dict[str, Any]) -> dict[str, Any]:
+def process_of(call: Call, config: RuntimeConfig) -> Process:
     """The OCI process object that exec's flags describe.
 
     Raises UsageError.
@@ -114,10 +116,10 @@ def process_of(call: Call, config: dict[str, Any]) -> dict[str, Any]:
     return spec
 
 
-def _read_process(path: str) -> dict[str, Any]:
+def _read_process(path: str) -> Process:
     with open(path, encoding="utf-8") as file:
         try:
-            spec = jsontext.loads(file.read())
+            spec: Process = jsontext.loads(file.read())
         except ValueError as error:
             raise UsageError(f"{path}: {error}") from None
     if not isinstance(spec, dict):
@@ -125,10 +127,10 @@ def _read_process(path: str) -> dict[str, Any]:
     return spec
 
 
-def _changed_process(call: Call, first: dict[str, Any]) -> dict[str, Any]:
+def _changed_process(call: Call, first: Process) -> Process:
     """The container's own process object with the changes of the flags."""
     flags = call.flags
-    spec = {**first, "args": call.arguments[1:], "terminal": flags["tty"]}
+    spec: Process = {**first, "args": call.arguments[1:], "terminal": flags["tty"]}
     spec["env"] = [*(first.get("env") or []), *(flags["env"] or [])]
     if flags["cwd"]:
         spec["cwd"] = flags["cwd"]
@@ -137,11 +139,12 @@ def _changed_process(call: Call, first: dict[str, Any]) -> dict[str, Any]:
     if flags["no_new_privs"]:
         spec["noNewPrivileges"] = True
     if flags["cap"]:
-        sets = dict(first.get("capabilities") or {})
+        sets: Capabilities = {**first.get("capabilities", {})}
+        name: Literal["bounding", "effective", "permitted"]
         for name in ("bounding", "effective", "permitted"):
             sets[name] = [*(sets.get(name) or []), *flags["cap"]]
         spec["capabilities"] = sets
-    user = dict(first.get("user") or {})
+    user: User = {**first.get("user", {})}
     if flags["user"]:
         uid, _, gid = flags["user"].partition(":")
         user["uid"] = _number(uid, "uid")
@@ -159,7 +162,7 @@ def _number(word: str, what: str) -> int:
     return int(word)
 
 
-def _prepare(call: Call, log: Log, *, stays: bool) -> dict[str, Any]:
+def _prepare(call: Call, log: Log, *, stays: bool) -> RuntimeConfig:
     """Validate the arguments before anything is created; returns the bundle's config."""
     _check_preserved_fds(call, activation_fds=_socket_activation_fds())
     use_debug_journal(call, log)
@@ -212,7 +215,7 @@ def _check_terminal(call: Call, *, terminal: bool, stays: bool) -> None:
 
 
 def _create(
-    call: Call, config: dict[str, Any], *, stdio: tuple[int, int, int] | None
+    call: Call, config: RuntimeConfig, *, stdio: tuple[int, int, int] | None
 ) -> lifecycle.Container:
     return lifecycle.create(
         call.flags["bundle"] or ".",

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NoReturn
 
+    from minidock.document_types.runtime_spec import Process, RuntimeConfig
+
 
 ENDED_DURING_EXEC = "the container ended while a process was entering it"
 _KILL_SECONDS = 5.0  # for a killed process to exit
@@ -61,7 +63,7 @@ class ExecProcess:
 
 
 def exec_program(
-    spec: dict[str, Any],
+    spec: Process,
     filter_program: bytes | None,
     ours: channel.Channel,
     *,
@@ -83,7 +85,7 @@ def exec_program(
     return [*steps, *command_steps(spec), *last]
 
 
-def _as_after_execve(spec: dict[str, Any]) -> list[Step]:
+def _as_after_execve(spec: Process) -> list[Step]:
     """Drop the capabilities that execve(2) drops for a non-root user: all but the ambient ones."""
     sets = spec.get("capabilities")
     if sets is None or not (spec.get("user") or {}).get("uid"):
@@ -102,8 +104,8 @@ def _as_after_execve(spec: dict[str, Any]) -> list[Step]:
 
 def execute(
     known: state.State,
-    config: dict[str, Any],
-    spec: dict[str, Any],
+    config: RuntimeConfig,
+    spec: Process,
     *,
     stdio: tuple[int, int, int] | None,
     filter_program: bytes | None,
@@ -143,8 +145,8 @@ class ExecStart:
     def __init__(
         self,
         known: state.State,
-        config: dict[str, Any],
-        spec: dict[str, Any],
+        config: RuntimeConfig,
+        spec: Process,
         *,
         stdio: tuple[int, int, int] | None,
         filter_program: bytes | None,
@@ -279,7 +281,7 @@ class ExecStart:
 
 def _create_stage(
     known: state.State,
-    config: dict[str, Any],
+    config: RuntimeConfig,
     program: list[Step],
     theirs: channel.Channel,
     *,
@@ -332,7 +334,7 @@ def _create_stage(
             os.close(descriptor)
 
 
-def _init_directories(pid: int, config: dict[str, Any], *, beside_init: bool) -> list[int]:
+def _init_directories(pid: int, config: RuntimeConfig, *, beside_init: bool) -> list[int]:
     """Descriptors of init's root and, for beside_init, its working directory.
 
     Empty if the root is the mount namespace's: setns(2) moves to its topmost mount. Init's root

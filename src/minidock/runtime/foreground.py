@@ -22,8 +22,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
     from types import FrameType
-    from typing import Any
 
+    from minidock.document_types.runtime_spec import Process
     from minidock.runtime.console import HostTerminal
 else:
     import _signal as signal  # without the enums, whose import costs 5 ms
@@ -104,7 +104,7 @@ class Foreground:
                 Relay(err_read, 2, owned=err_read),
             ]
 
-    def set_console_size(self, spec: dict[str, Any]) -> None:
+    def set_console_size(self, spec: Process) -> None:
         """Set the initial size of the command's terminal: the command may read it at once.
 
         spec: OCI's "process".

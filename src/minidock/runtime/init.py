@@ -47,9 +47,9 @@ from minidock.runtime.rootfs import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any, NoReturn
+    from typing import NoReturn
 
-    from minidock.document_types.runtime_spec import OciState
+    from minidock.document_types.runtime_spec import OciState, RuntimeConfig
     from minidock.runtime.cgroup_mount import VisibleCgroups
     from minidock.runtime.channel import Channel
     from minidock.runtime.inherited import Inherited
@@ -97,7 +97,7 @@ class InitContext:
         return [*inherited, self.channel.fileno(), self.start_fifo, *self.joined.values()]
 
 
-def init_program(config: dict[str, Any], context: InitContext) -> list[Step]:
+def init_program(config: RuntimeConfig, context: InitContext) -> list[Step]:
     """All that init does, in order.
 
     config: a checked OCI runtime config.
@@ -126,7 +126,7 @@ def init_program(config: dict[str, Any], context: InitContext) -> list[Step]:
     ]
 
 
-def namespace_steps(config: dict[str, Any], context: InitContext) -> list[Step]:
+def namespace_steps(config: RuntimeConfig, context: InitContext) -> list[Step]:
     """Join existing namespaces, and set up the new ones: loopback, hostname, domainname."""
     new = new_namespace_kinds(config)
     paths = {ns["type"]: ns.get("path") for ns in config["linux"]["namespaces"]}
@@ -146,7 +146,7 @@ def namespace_steps(config: dict[str, Any], context: InitContext) -> list[Step]:
     return steps
 
 
-def hook_steps(config: dict[str, Any], context: InitContext) -> list[Step]:
+def hook_steps(config: RuntimeConfig, context: InitContext) -> list[Step]:
     """Run the hooks that come before pivot_root: prestart, createRuntime, createContainer."""
     asked = config.get("hooks") or {}
     steps = []
@@ -157,7 +157,7 @@ def hook_steps(config: dict[str, Any], context: InitContext) -> list[Step]:
     return steps
 
 
-def sysctl_steps(config: dict[str, Any]) -> list[Step]:
+def sysctl_steps(config: RuntimeConfig) -> list[Step]:
     """Set the sysctls of the container's namespaces."""
     return [
         Step(process.write_proc, "/proc/sys/" + name.replace(".", "/"), value)
@@ -165,7 +165,7 @@ def sysctl_steps(config: dict[str, Any]) -> list[Step]:
     ]
 
 
-def start_hook_steps(config: dict[str, Any], context: InitContext) -> list[Step]:
+def start_hook_steps(config: RuntimeConfig, context: InitContext) -> list[Step]:
     """Run the startContainer hooks, just before the command."""
     asked = config.get("hooks") or {}
     if not hooks.has_hooks(asked, ("startContainer",)):
@@ -174,7 +174,7 @@ def start_hook_steps(config: dict[str, Any], context: InitContext) -> list[Step]
     return [Step(hooks.run, asked, ("startContainer",), state)]
 
 
-def new_namespace_kinds(config: dict[str, Any]) -> list[str]:
+def new_namespace_kinds(config: RuntimeConfig) -> list[str]:
     """The types of the namespaces to create, by OCI's names."""
     return [ns["type"] for ns in config["linux"]["namespaces"] if not ns.get("path")]
 

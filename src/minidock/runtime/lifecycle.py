@@ -37,9 +37,8 @@ from minidock.undo import UndoOnError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
-    from minidock.document_types.runtime_spec import Resources, StateDocument
+    from minidock.document_types.runtime_spec import Resources, RuntimeConfig, StateDocument
 
 
 class Container:
@@ -49,7 +48,7 @@ class Container:
     kernel when the command runs.
     """
 
-    def __init__(self, known: state.State, config: dict[str, Any], ours: channel.Channel) -> None:
+    def __init__(self, known: state.State, config: RuntimeConfig, ours: channel.Channel) -> None:
         self.state = known
         self.config = config
         self.pid = known.pid
@@ -73,7 +72,7 @@ def create(
     root: str,
     stdio: tuple[int, int, int] | None,
     filter_cache: str,
-    config: dict[str, Any] | None = None,
+    config: RuntimeConfig | None = None,
     inherited: Inherited | None = None,
 ) -> Container:
     """Create the container of a bundle; init then waits for `start`.
@@ -118,7 +117,7 @@ def _first_content(
     bundle: str,
     rootfs: str,
     group: Cgroup,
-    config: dict[str, Any],
+    config: RuntimeConfig,
     options: CreateOptions,
 ) -> StateDocument:
     """The content of state.json before init exists."""
@@ -137,7 +136,7 @@ def _first_content(
     return content
 
 
-def _finish_create(known: state.State, config: dict[str, Any], ours: channel.Channel) -> None:
+def _finish_create(known: state.State, config: RuntimeConfig, ours: channel.Channel) -> None:
     """Let init run until it is ready for `start`; run the host's hooks when it asks."""
     ours.send_go()
     while (message := ours.receive(current_journal())) != "ready":
@@ -274,7 +273,7 @@ def destroy_cgroup(group: Cgroup) -> None:
     group.remove()
 
 
-def find_rootfs(bundle: str, config: dict[str, Any]) -> str:
+def find_rootfs(bundle: str, config: RuntimeConfig) -> str:
     """The absolute path of the rootfs: a directory, not a symbolic link.
 
     Raises UsageError.
@@ -287,7 +286,7 @@ def find_rootfs(bundle: str, config: dict[str, Any]) -> str:
     return os.path.realpath(path)
 
 
-def load_config(bundle: str) -> dict[str, Any]:
+def load_config(bundle: str) -> RuntimeConfig:
     """A bundle's config.json, checked.
 
     Raises UsageError if it is missing, not JSON, or not supported.
@@ -306,7 +305,7 @@ def load_config(bundle: str) -> dict[str, Any]:
     return config  # type: ignore[no-any-return]
 
 
-def cgroup_of(config: dict[str, Any], container_id: str) -> tuple[str, str]:
+def cgroup_of(config: RuntimeConfig, container_id: str) -> tuple[str, str]:
     """Parent and name of the container's cgroup, from linux.cgroupsPath.
 
     Without one it lies below our own cgroup, without a parent that could be left over.

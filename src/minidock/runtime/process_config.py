@@ -21,15 +21,15 @@ from minidock.runtime.program import Slot, Step
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
+    from minidock.document_types.runtime_spec import Capabilities, Process
     from minidock.runtime.channel import Channel
 
 _PASSWD_BYTES = 1 << 20
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def terminal_steps(spec: dict[str, Any], channel: Channel) -> list[Step]:
+def terminal_steps(spec: Process, channel: Channel) -> list[Step]:
     """Open the container's terminal, and send its master through the channel.
 
     Without a terminal, reopen streams that are the host's /dev/null.
@@ -52,7 +52,7 @@ def terminal_steps(spec: dict[str, Any], channel: Channel) -> list[Step]:
     ]
 
 
-def credential_steps(spec: dict[str, Any], filter_program: bytes | None) -> list[Step]:
+def credential_steps(spec: Process, filter_program: bytes | None) -> list[Step]:
     """Resource limits, seccomp filter, user and capabilities.
 
     spec: OCI's "process". filter_program: the compiled seccomp filter, or None.
@@ -103,7 +103,7 @@ def _filter_step(filter_program: bytes) -> Step:
     return Step(seccomp.load, filter_program)
 
 
-def possible_ambient(capabilities: dict[str, Any]) -> list[str]:
+def possible_ambient(capabilities: Capabilities) -> list[str]:
     """The ambient capabilities that are also inheritable and permitted, as the kernel requires.
 
     `runc spec` writes others too; in OCI a capability that cannot be granted is not an error.
@@ -124,7 +124,7 @@ def apparmor_file() -> str:
     return own if os.path.exists(own) else "/proc/self/attr/exec"
 
 
-def command_steps(spec: dict[str, Any]) -> list[Step]:
+def command_steps(spec: Process) -> list[Step]:
     """Enter the working directory and look up the command."""
     environment = spec.get("env") or []
     uid = (spec.get("user") or {}).get("uid") or 0
@@ -136,7 +136,7 @@ def command_steps(spec: dict[str, Any]) -> list[Step]:
     ]
 
 
-def final_steps(spec: dict[str, Any], filter_program: bytes | None) -> list[Step]:
+def final_steps(spec: Process, filter_program: bytes | None) -> list[Step]:
     """The last steps, up to execve(2)."""
     steps = []
     if filter_program is not None and spec.get("noNewPrivileges"):

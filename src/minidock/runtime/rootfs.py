@@ -22,8 +22,7 @@ from minidock.runtime.program import Slot, Step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from minidock.document_types.runtime_spec import Device, Mount, RuntimeConfig
     from minidock.runtime.cgroup_mount import VisibleCgroups
 
 _FLAGS = {
@@ -45,7 +44,7 @@ _RECURSIVE = {
 _REFUSED = ("idmap", "ridmap", "remount", "move")
 
 # The default devices of Docker and runc.
-DEFAULT_DEVICES: tuple[dict[str, Any], ...] = (
+DEFAULT_DEVICES: tuple[Device, ...] = (
     {"path": "/dev/null", "type": "c", "major": 1, "minor": 3, "fileMode": 0o666},
     {"path": "/dev/zero", "type": "c", "major": 1, "minor": 5, "fileMode": 0o666},
     {"path": "/dev/full", "type": "c", "major": 1, "minor": 7, "fileMode": 0o666},
@@ -63,7 +62,7 @@ _LINKS = (
 
 
 def tree_steps(
-    config: dict[str, Any], rootfs: str, *, parent: str, cgroups: VisibleCgroups
+    config: RuntimeConfig, rootfs: str, *, parent: str, cgroups: VisibleCgroups
 ) -> list[Step]:
     """Set mount propagation, make the rootfs a mount point, mount what config.json lists.
 
@@ -86,7 +85,7 @@ def tree_steps(
     return steps
 
 
-def enter_steps(config: dict[str, Any], rootfs: str) -> list[Step]:
+def enter_steps(config: RuntimeConfig, rootfs: str) -> list[Step]:
     """Change the root to the rootfs, and unmount the host's tree.
 
     pivot_root(".", ".") stacks the old root on the new one, where "/.." leads. It becomes a slave
@@ -104,7 +103,7 @@ def enter_steps(config: dict[str, Any], rootfs: str) -> list[Step]:
     ]
 
 
-def mount_steps(entry: dict[str, Any], rootfs: str, cgroups: VisibleCgroups) -> list[Step]:
+def mount_steps(entry: Mount, rootfs: str, cgroups: VisibleCgroups) -> list[Step]:
     """The steps of one entry of config.json's "mounts"."""
     target = entry["destination"]
     fstype = entry.get("type") or ""
@@ -235,7 +234,7 @@ def parse_options(words: list[str], *, subject: str) -> MountOptions:
     return options
 
 
-def device_steps(config: dict[str, Any]) -> list[Step]:
+def device_steps(config: RuntimeConfig) -> list[Step]:
     """Create the nodes and links of /dev, after pivot_root.
 
     A bind mount of the host's /dev stays unchanged.
@@ -278,7 +277,7 @@ def console_steps() -> list[Step]:
     ]
 
 
-def protection_steps(config: dict[str, Any]) -> list[Step]:
+def protection_steps(config: RuntimeConfig) -> list[Step]:
     """Apply readonly root, readonlyPaths and maskedPaths, once the tree is complete."""
     linux = config["linux"]
     steps = []

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from minidock.cli.frame.pflag import F
+    from minidock.document_types.container import CreateBody
 
 _LOG_DRIVERS = ("", "json-file", "none")
 _LOG_OPTIONS = ("max-size", "max-file")
@@ -115,14 +116,14 @@ def run_flags(function: F) -> F:
 
 def container_create_body(
     flags: dict[str, Any], arguments: tuple[str, ...], *, detach: bool = False
-) -> dict[str, Any]:
+) -> CreateBody:
     """Convert flags and arguments to the body of Docker's ContainerCreate.
 
     arguments: the image, then the command. detach: `run -d` attaches no stream.
     """
     network, networking, mac_address = network_fields(flags)
     storage, volumes = storage_fields(flags)
-    body: dict[str, Any] = {
+    body: Any = {  # a CreateBody, of several modules' fields
         **config_fields(flags, arguments),
         "Volumes": volumes,
         "HostConfig": {
@@ -146,7 +147,8 @@ def container_create_body(
         if flags["attach"]:
             raise Misuse("Conflicting options: -a and -d")
         body |= dict.fromkeys(("AttachStdin", "AttachStdout", "AttachStderr", "StdinOnce"), False)
-    return body
+    asked: CreateBody = body
+    return asked
 
 
 def restart_policy(text: str) -> dict[str, Any]:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
+    from minidock.document_types.container import ContainerDocument, ContainerState
+
 COLUMNS = ("ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names")
 HEADINGS = {
     "ID": "CONTAINER ID",
@@ -33,7 +35,7 @@ HEADINGS = {
 }
 
 
-def summary(document: dict[str, Any], image: str) -> dict[str, Any]:
+def summary(document: ContainerDocument, image: str) -> dict[str, Any]:
     """Convert a container's document to an entry of the API's ContainerList.
 
     image: the name to show, or the image ID if the name now refers to another image.
@@ -57,7 +59,7 @@ def summary(document: dict[str, Any], image: str) -> dict[str, Any]:
     }
 
 
-def status(state: dict[str, Any]) -> str:
+def status(state: ContainerState) -> str:
     """Return STATUS: "Up 2 minutes (Paused)", "Restarting (1) 5 seconds ago", "Created"."""
     import time
 
@@ -68,7 +70,7 @@ def status(state: dict[str, Any]) -> str:
         up = duration(time.time() - started)
         if state["Paused"]:
             return f"Up {up} (Paused)"
-        health = (state.get("Health") or {}).get("Status", "none")
+        health = state["Health"]["Status"] if "Health" in state else "none"
         shown = {"none": "", "starting": " (health: starting)"}.get(health, f" ({health})")
         return f"Up {up}{shown}"
     if state["Status"] in ("removing", "dead"):
@@ -78,7 +80,7 @@ def status(state: dict[str, Any]) -> str:
     return f"Exited ({state['ExitCode']}) {ago(finished)}" if finished else ""
 
 
-def _ports(document: dict[str, Any]) -> Iterable[dict[str, Any]]:
+def _ports(document: ContainerDocument) -> Iterable[dict[str, Any]]:
     """Return published and exposed ports of a running container."""
     published = document["NetworkSettings"].get("Ports") or {}
     if not document["State"]["Running"] or document["State"]["Restarting"]:

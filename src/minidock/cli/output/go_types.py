@@ -15,6 +15,7 @@ from minidock.cli.output.template.values import Map, Nil, Number, Slice, Struct,
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
 _TABLE = """
@@ -191,7 +192,7 @@ class Typed(Struct):
     """A JSON object as a Go struct."""
 
     def __init__(
-        self, type_name: str, data: dict[str, object], *, is_pointer: bool = False
+        self, type_name: str, data: Mapping[str, object], *, is_pointer: bool = False
     ) -> None:
         self.type_name = type_name
         self.is_pointer = is_pointer

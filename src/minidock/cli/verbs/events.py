@@ -16,9 +16,13 @@ from minidock.paths import Store
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
-_NOTHING: dict[str, Any] = {"Type": "", "Action": "", "Actor": {"ID": "", "Attributes": {}}}
+    from minidock.document_types.store import Event
+
+_NOTHING: Event = {
+    "Type": "", "Action": "", "Actor": {"ID": "", "Attributes": {}}, "scope": "local", "time": 0,
+    "timeNano": 0,
+}  # fmt: skip
 _COMPOUND = ("exec_create", "exec_start", "health_status")  # "health_status: healthy" is one too
 
 
@@ -71,7 +75,7 @@ class BadTimestamp(UsageError):
     exit_code = 1
 
 
-def _line(event: dict[str, Any]) -> str:
+def _line(event: Event) -> str:
     """Format an event as text."""
     seconds, rest = divmod(event["timeNano"], 1_000_000_000)
     local = time.localtime(seconds)
@@ -85,14 +89,14 @@ def _line(event: dict[str, Any]) -> str:
     )
 
 
-def _templated(format: str) -> Callable[[dict[str, Any]], str]:
+def _templated(format: str) -> Callable[[Event], str]:
     """Return a function that renders an event; raises at once if it cannot render any."""
     from minidock.cli.output.inspect_output import parsed_template
     from minidock.cli.output.template.template import TemplateError
 
     template = parsed_template(format)
 
-    def said(event: dict[str, Any]) -> str:
+    def said(event: Event) -> str:
         return template.render(typed("*events.Message", event))
 
     try:
@@ -102,7 +106,7 @@ def _templated(format: str) -> Callable[[dict[str, Any]], str]:
     return said
 
 
-def _is_wanted(event: dict[str, Any], filters: tuple[tuple[str, str], ...]) -> bool:
+def _is_wanted(event: Event, filters: tuple[tuple[str, str], ...]) -> bool:
     """Whether all filters match; filters of one name are alternatives, unknown ones are ignored."""
     by_name: dict[str, list[str]] = {}
     for name, wanted in filters:
@@ -114,15 +118,15 @@ def _is_wanted(event: dict[str, Any], filters: tuple[tuple[str, str], ...]) -> b
     )
 
 
-def _has_action(event: dict[str, Any], wanted: str) -> bool:
+def _has_action(event: Event, wanted: str) -> bool:
     action: str = event["Action"]
     return action == wanted or (wanted in _COMPOUND and action.startswith(f"{wanted}:"))
 
 
-def _is_about(kind: str) -> Callable[[dict[str, Any], str], bool]:
+def _is_about(kind: str) -> Callable[[Event, str], bool]:
     """Return a test whether an event concerns the object of that kind with a name or ID."""
 
-    def test(event: dict[str, Any], wanted: str) -> bool:
+    def test(event: Event, wanted: str) -> bool:
         actor = event["Actor"]
         if event["Type"] != kind:
             return bool(actor["Attributes"].get(kind) == wanted)
@@ -132,20 +136,20 @@ def _is_about(kind: str) -> Callable[[dict[str, Any], str], bool]:
     return test
 
 
-def _is_of_image(event: dict[str, Any], wanted: str) -> bool:
+def _is_of_image(event: Event, wanted: str) -> bool:
     attributes = event["Actor"]["Attributes"]
     names = [attributes.get("name" if event["Type"] == "image" else "image", "")]
     names += [name.rpartition(":")[0] for name in names if ":" in name]
     return wanted in (*names, event["Actor"]["ID"])
 
 
-def _has_label(event: dict[str, Any], wanted: str) -> bool:
+def _has_label(event: Event, wanted: str) -> bool:
     from minidock.cli.flags.filters import has_label
 
     return has_label(event["Actor"]["Attributes"], wanted)
 
 
-_TESTS: dict[str, Callable[[dict[str, Any], str], bool]] = {
+_TESTS: dict[str, Callable[[Event, str], bool]] = {
     "container": _is_about("container"),
     "event": _has_action,
     "image": _is_of_image,

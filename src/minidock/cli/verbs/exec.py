@@ -10,6 +10,10 @@ from minidock.cli.frame.terminal import require_terminal
 from minidock.errors import CommandNotFound, KernelError, UsageError
 from minidock.paths import Store
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.document_types.container import ExecConfig
+
 
 @command(
     "CONTAINER COMMAND [ARG...]",
@@ -53,7 +57,7 @@ def execute(
     from minidock.engine.monitor.exec_client import execute as execute_in
 
     container, *words = arguments
-    process = {
+    process: ExecConfig = {
         "AttachStdin": interactive and not detach,
         "AttachStdout": not detach,
         "AttachStderr": not detach,

@@ -13,9 +13,8 @@ from minidock.paths import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from minidock.cli.frame.lazy import Table
+    from minidock.document_types.image import ImageInspect
 
 _COMMANDS: Table = {
     "build": ("Commands", "build:build", "Build an image by the instructions of a Dockerfile"),
@@ -95,7 +94,7 @@ def inspect(arguments: tuple[str, ...], *, format: str | None) -> int:
     return inspect_all(arguments, lambda ref: find_image(store, ref), format=format)
 
 
-def find_image(store: Store, reference: str) -> tuple[str, dict[str, Any]]:
+def find_image(store: Store, reference: str) -> tuple[str, ImageInspect]:
     """An image's Go type and its document."""
     from minidock.engine.image.images import ImageStore
 

@@ -26,7 +26,6 @@ from minidock.paths import Store
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Any
 
     from minidock.cli.flags.filters import Reader, Test
     from minidock.engine.image.image import Image
@@ -177,7 +176,7 @@ def filters_of_prune() -> dict[str, Reader[Image]]:
 
 
 def _labels(image: Image) -> dict[str, str]:
-    config: dict[str, Any] = image.config.get("config") or {}
+    config = image.config.get("config") or {}
     return config.get("Labels") or {}
 
 

@@ -11,10 +11,9 @@ from minidock.paths import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
+    from collections.abc import Callable, Mapping
 
-    Found = tuple[str, dict[str, Any]]
+    Found = tuple[str, Mapping[str, object]]
 
 
 @command("NAME|ID [NAME|ID...]", at_least=1, complete=objects)

@@ -22,10 +22,9 @@ from minidock.paths import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from minidock.cli.flags.filters import Reader, Test
     from minidock.cli.frame.lazy import Table
+    from minidock.document_types.network import NetworkInspect
 
 _COMMANDS: Table = {
     "connect": ("Commands", "network_change:connect", "Connect a container to one more network"),
@@ -64,7 +63,7 @@ def _network(given: dict[str, object]) -> None:
 network = Group(_COMMANDS, _network, aliases={"list": "ls", "remove": "rm"})
 
 
-def is_builtin(network: dict[str, Any]) -> bool:
+def is_builtin(network: NetworkInspect) -> bool:
     """Whether a network is predefined: bridge, host or none."""
     return network["Name"] in ("bridge", "host", "none")
 
@@ -94,7 +93,7 @@ def ls(
         write_rows(rows, format=format, columns=_COLUMNS, headings=_HEADINGS)
 
 
-_FILTERS: dict[str, Reader[dict[str, Any]]] = {
+_FILTERS: dict[str, Reader[NetworkInspect]] = {
     "dangling": boolean("dangling", lambda n: not n["Containers"] and not is_builtin(n)),
     "driver": lambda wanted: lambda n: n["Driver"] == wanted,
     "id": lambda wanted: lambda n: matches_regexp(wanted, n["Id"]),
@@ -105,7 +104,7 @@ _FILTERS: dict[str, Reader[dict[str, Any]]] = {
 }
 
 
-def _has_type(wanted: str) -> Test[dict[str, Any]]:
+def _has_type(wanted: str) -> Test[NetworkInspect]:
     if wanted not in ("builtin", "custom"):
         raise BadFilter(
             f"invalid filter: 'type'='{wanted}'", hint="supported values: custom, builtin"
@@ -113,7 +112,7 @@ def _has_type(wanted: str) -> Test[dict[str, Any]]:
     return lambda n: (wanted == "builtin") == is_builtin(n)
 
 
-def _row(network: dict[str, Any], *, truncate: bool) -> Row:
+def _row(network: NetworkInspect, *, truncate: bool) -> Row:
     labels = network["Labels"] or {}
     return Row(
         "formatter.networkContext",

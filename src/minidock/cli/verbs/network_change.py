@@ -17,14 +17,14 @@ from minidock.cli.frame.failure import for_each
 from minidock.cli.frame.pflag import FlagType, switch, unsupported, value, values
 from minidock.cli.output.human import moment_of
 from minidock.cli.verbs.network import is_builtin
+from minidock.document import without_empty
 from minidock.errors import Conflict, NotFound
 from minidock.paths import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from minidock.cli.flags.filters import Reader, Test
+    from minidock.document_types.network import EndpointRequest, IpamConfig, NetworkInspect
 
 _SWARM = "Swarm is not supported"
 
@@ -72,7 +72,7 @@ def create(
     """Create a network"""
     from minidock.engine.network import user_defined
 
-    asked = {
+    asked: IpamConfig = {
         "Subnet": _only_one("--subnet", subnet),
         "IPRange": _only_one("--ip-range", ip_range),
         "Gateway": _only_one("--gateway", gateway),
@@ -84,7 +84,7 @@ def create(
         driver=driver,
         internal=internal,
         attachable=attachable,
-        asked={key: given for key, given in asked.items() if given},
+        asked=without_empty(asked),
         labels=labels(label, ()),
         options=dict(opt),
     )
@@ -109,9 +109,11 @@ def connect(arguments: tuple[str, ...], *, alias: tuple[str, ...], ip: str) -> N
     """Connect a container to one more network"""
     from minidock.engine.lifecycle import connect
 
-    asked: dict[str, Any] = {"IPAMConfig": {"IPv4Address": ip} if ip else {}, "DriverOpts": {}}
+    asked: EndpointRequest = {
+        "IPAMConfig": {"IPv4Address": ip} if ip else {}, "DriverOpts": {}, "Aliases": list(alias),
+    }  # fmt: skip
     name, container = arguments
-    connect.connect(Store(), name, container, {**asked, "Aliases": list(alias)})
+    connect.connect(Store(), name, container, asked)
 
 
 @command("NETWORK CONTAINER", at_least=2, at_most=2, complete=networks_and_containers)
@@ -183,18 +185,18 @@ def prune_networks(store: Store, filters: tuple[tuple[str, str], ...]) -> list[s
     return deleted
 
 
-def _custom(store: Store) -> list[dict[str, Any]]:
+def _custom(store: Store) -> list[NetworkInspect]:
     from minidock.engine.network.lookup import list_networks
 
     return [network for network in list_networks(store) if not is_builtin(network)]
 
 
-def _is_older(wanted: str) -> Test[dict[str, Any]]:
+def _is_older(wanted: str) -> Test[NetworkInspect]:
     limit = until(wanted)
     return lambda n: moment_of(n["Created"]) < limit
 
 
-_PRUNE_FILTERS: dict[str, Reader[dict[str, Any]]] = {
+_PRUNE_FILTERS: dict[str, Reader[NetworkInspect]] = {
     "label": lambda wanted: lambda n: has_label(n["Labels"], wanted),
     "label!": lambda wanted: lambda n: not has_label(n["Labels"], wanted),
     "until": _is_older,

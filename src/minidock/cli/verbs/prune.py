@@ -19,9 +19,8 @@ from minidock.paths import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from minidock.cli.flags.filters import Reader, Test
+    from minidock.document_types.store import VolumeInspect
     from minidock.engine.container.containers import Container
 
     Filters = tuple[tuple[str, str], ...]
@@ -125,7 +124,7 @@ def _without_all(filters: Filters) -> Filters:
     return tuple(f for f in filters if f[0] != "all")
 
 
-def _is_anonymous(volume: dict[str, Any]) -> bool:
+def _is_anonymous(volume: VolumeInspect) -> bool:
     from minidock.engine.container.volumes import ANONYMOUS_LABEL
 
     return ANONYMOUS_LABEL in (volume["Labels"] or {})
@@ -148,7 +147,7 @@ CONTAINER_FILTERS: dict[str, Reader[Container]] = {
     "label!": lambda wanted: lambda c: not has_label(c.config.get("Labels"), wanted),
     "until": lambda wanted: _is_older(wanted),
 }
-_VOLUME_FILTERS: dict[str, Reader[dict[str, Any]]] = {
+_VOLUME_FILTERS: dict[str, Reader[VolumeInspect]] = {
     "label": lambda wanted: lambda v: has_label(v["Labels"], wanted),
     "label!": lambda wanted: lambda v: not has_label(v["Labels"], wanted),
 }

@@ -221,7 +221,12 @@ def _has_health(wanted: str) -> Test[Container]:
         raise BadFilter(
             f"invalid filter 'health={wanted}'", hint=f"supported values: {', '.join(_HEALTH)}"
         )
-    return lambda c: bool((c.state.get("Health") or {}).get("Status", "none") == wanted)
+
+    def has(container: Container) -> bool:
+        health = container.state.get("Health")
+        return wanted == (health["Status"] if health else "none")
+
+    return has
 
 
 def _host_ports(container: Container) -> dict[str, object]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from minidock.document_types.container import CreateBody
     from minidock.engine.container.containers import Container
     from minidock.engine.monitor.attach import Attachment
     from minidock.teach.language import Language
@@ -104,7 +105,7 @@ def create(arguments: tuple[str, ...], **flags: Any) -> None:
         raise
 
 
-def _create(store: Store, body: dict[str, Any], flags: dict[str, Any]) -> Container:
+def _create(store: Store, body: CreateBody, flags: dict[str, Any]) -> Container:
     """Create the container, and write its ID to --cidfile, which must not exist."""
     from minidock.engine.container.validation import warnings_of
 
@@ -127,7 +128,7 @@ def _create(store: Store, body: dict[str, Any], flags: dict[str, Any]) -> Contai
     return container
 
 
-def _create_or_pull(store: Store, body: dict[str, Any], flags: dict[str, Any]) -> Container:
+def _create_or_pull(store: Store, body: CreateBody, flags: dict[str, Any]) -> Container:
     """Create the container; pull its image if it is missing and --pull allows it."""
     from minidock.engine.container.create import create as create_container
 
@@ -144,7 +145,7 @@ def _create_or_pull(store: Store, body: dict[str, Any], flags: dict[str, Any]) -
     return create_container(store, body, name=name)
 
 
-def _pull(store: Store, body: dict[str, Any], flags: dict[str, Any]) -> None:
+def _pull(store: Store, body: CreateBody, flags: dict[str, Any]) -> None:
     from minidock.cli.verbs.pull import pull_for_container
 
     try:
@@ -160,7 +161,7 @@ def _where_from(store: Store, name: str) -> str:
     return where_from(store, name)
 
 
-def _leave_out(body: dict[str, Any], without: tuple[str, ...], *, yes_in_a_vm: bool) -> list[str]:
+def _leave_out(body: CreateBody, without: tuple[str, ...], *, yes_in_a_vm: bool) -> list[str]:
     """Apply --without to the body; returns the isolations that are omitted."""
     if not without:
         if yes_in_a_vm:
@@ -230,9 +231,7 @@ def _narrator(
     return journal_printer(container, as_json=explain == "json", language=output_language)
 
 
-def _attachment(
-    body: dict[str, Any], detach_keys: str | None, *, sig_proxy: bool
-) -> Attachment | None:
+def _attachment(body: CreateBody, detach_keys: str | None, *, sig_proxy: bool) -> Attachment | None:
     if not (body["AttachStdin"] or body["AttachStdout"] or body["AttachStderr"]):
         return None
     from minidock.engine.monitor.attach import Attachment

@@ -20,6 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from minidock.document_types.store import VolumeInspect
     from minidock.engine.build.prune import CacheRecord
     from minidock.engine.image.image import Image
     from minidock.paths import Store
@@ -153,7 +154,7 @@ def _volumes(store: Store) -> list[Row]:
 
     used = volumes.users_by_volume(store)
 
-    def one(volume: dict[str, Any]) -> Row:
+    def one(volume: VolumeInspect) -> Row:
         made = row(volume)
         made.cells |= {
             "Links": lambda: str(len(used.get(volume["Name"], ()))),

@@ -29,7 +29,7 @@ def update(arguments: tuple[str, ...], *, restart: str | None, **flags: Any) -> 
     check_memory({**flags, "memory_swappiness": -1}, updates=True)
     check_cpus(flags)
     check_weight(flags)
-    changes: dict[str, Any] = {_FIELDS[name]: flags[name] for name in _FIELDS}
+    changes: Any = {_FIELDS[name]: flags[name] for name in _FIELDS}
     if pids is not None:
         changes["PidsLimit"] = pids
     if restart:

@@ -22,11 +22,10 @@ from minidock.paths import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from minidock.cli.flags.filters import Reader
     from minidock.cli.frame.lazy import Table
     from minidock.cli.frame.pflag import F
+    from minidock.document_types.store import VolumeInspect
 
 _COMMANDS: Table = {
     "create": ("Commands", "volume:create", "Create a volume"),
@@ -117,7 +116,7 @@ def ls(
         write_rows(rows, format=format, columns=_COLUMNS, headings=HEADINGS)
 
 
-def row(volume: dict[str, Any]) -> Row:
+def row(volume: VolumeInspect) -> Row:
     """A volume's line; volume: as `inspect` makes it."""
     labels = volume["Labels"] or {}
     return Row(
@@ -138,7 +137,7 @@ def row(volume: dict[str, Any]) -> Row:
     )
 
 
-def _filters(store: Store) -> dict[str, Reader[dict[str, Any]]]:
+def _filters(store: Store) -> dict[str, Reader[VolumeInspect]]:
     from minidock.engine.container.volumes import users_by_volume
 
     used = users_by_volume(store)

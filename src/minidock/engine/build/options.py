@@ -6,6 +6,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import BinaryIO
 
+    from minidock.document_types.host_config import Ulimit
+
 
 class Secret:
     """A secret for RUN steps, never stored in a layer: a host file or an environment variable."""
@@ -45,7 +47,7 @@ class Options:
         self.secrets: dict[str, Secret] = {}
         self.binds: list[str] = []
         self.shm_size_bytes = 0
-        self.ulimits: list[dict[str, object]] = []
+        self.ulimits: list[Ulimit] = []
         self.cgroup_parent = ""
 
 

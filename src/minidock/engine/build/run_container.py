@@ -25,8 +25,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable
-    from typing import Any
 
+    from minidock.document_types.container import CreateBody
+    from minidock.document_types.host_config import HostConfig
     from minidock.engine.build.mounts import Mount
     from minidock.engine.build.options import Options
     from minidock.engine.build.run_step import Command, RunningCommands
@@ -99,9 +100,9 @@ def _empty_lower(overlay: StepOverlay) -> str:
     return path
 
 
-def _body(options: Options, state: State, command: Command, mounts: list[Mount]) -> dict[str, Any]:
+def _body(options: Options, state: State, command: Command, mounts: list[Mount]) -> CreateBody:
     """The ContainerCreate body of a RUN step."""
-    host: dict[str, Any] = {
+    host: HostConfig = {
         "AutoRemove": True,
         "NetworkMode": command.network,
         "ExtraHosts": options.extra_hosts or None,

@@ -24,8 +24,8 @@ from minidock.kernel.path import open_in_root
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
+    from minidock.document_types.host_config import HostConfig
     from minidock.engine.build.mounts import Mount
     from minidock.engine.build.options import Secret
     from minidock.engine.container.containers import Container
@@ -138,7 +138,7 @@ def release(mounts: list[Mount]) -> None:
             mount.locked = -1
 
 
-def host_config(mounts: list[Mount]) -> dict[str, Any]:
+def host_config(mounts: list[Mount]) -> HostConfig:
     """The HostConfig fields for mounts that create handles: tmpfs."""
     tmpfs = {}
     for mount in mounts:

@@ -18,6 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from minidock.document_types.container import ContainerConfig
+    from minidock.document_types.image import HistoryEntry, ImageConfig
     from minidock.engine.image.image import Image
     from minidock.paths import Store
 
@@ -43,8 +45,8 @@ class State:
         self.variant = ""
         self.author = ""
         self.diff_ids: list[str] = []
-        self.config: dict[str, Any] = jsontext.loads(jsontext.dumps(_SCRATCH_CONFIG))
-        self.history: list[dict[str, Any]] = []
+        self.config: ContainerConfig = jsontext.loads(jsontext.dumps(_SCRATCH_CONFIG))
+        self.history: list[HistoryEntry] = []
         self.variables: dict[str, str] = {"PATH": DEFAULT_PATH}
         self.build_args: list[tuple[str, str]] = []
         self._history_size = 0
@@ -61,7 +63,7 @@ class State:
         state.author = config.get("author") or ""
         state.diff_ids = image_config.diff_ids(config)
         state.config = jsontext.loads(jsontext.dumps(config.get("config") or {}))
-        state.history = [dict(entry) for entry in config.get("history") or []]
+        state.history = [entry.copy() for entry in config.get("history") or []]
         state.variables = dict(
             entry.partition("=")[::2] for entry in state.config.get("Env") or [] if "=" in entry
         )
@@ -77,7 +79,7 @@ class State:
         copied.author = self.author
         copied.diff_ids = list(self.diff_ids)
         copied.config = jsontext.loads(jsontext.dumps(self.config))
-        copied.history = [dict(entry) for entry in self.history]
+        copied.history = [entry.copy() for entry in self.history]
         copied.variables = dict(self.variables)
         copied._history_size = self._history_size
         return copied
@@ -100,7 +102,7 @@ class State:
         """Add the history entry of an instruction without a layer."""
         self._add({"created_by": created_by, "comment": COMMENT, "empty_layer": True})
 
-    def _add(self, entry: dict[str, Any]) -> None:
+    def _add(self, entry: HistoryEntry) -> None:
         """Add a history entry; raises DockerfileError if the history gets too long."""
         self._history_size += len(entry["created_by"])
         if self._history_size > _HISTORY_MAX:
@@ -121,20 +123,20 @@ class State:
         return self.config.get("WorkingDir") or "/"
 
 
-def image_document(state: State, labels: dict[str, str]) -> dict[str, Any]:
+def image_document(state: State, labels: dict[str, str]) -> ImageConfig:
     """The image config of a state, as BuildKit writes it.
 
     labels: those of --label, which override the others.
     "created" is that of the last layer, so that a fully cached build makes the same image again.
     """
-    run = dict(state.config)
+    run = state.config.copy()
     if labels:
         run["Labels"] = {**(run.get("Labels") or {}), **labels}
     history = _with_times(state.history)
     created = history[-1].get("created") if history else None
-    document: dict[str, Any] = {
+    document: ImageConfig = {
         "architecture": state.architecture,
-        "config": {name: value for name, value in run.items() if value not in (None, "", {}, [])},
+        "config": _without_unset(run),
         "created": created or timestamp(),
         "history": history,
         "os": "linux",
@@ -147,7 +149,15 @@ def image_document(state: State, labels: dict[str, str]) -> dict[str, Any]:
     return document
 
 
-def _with_times(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _without_unset(run: ContainerConfig) -> ContainerConfig:
+    """A run config without its empty fields; 0 and false are values here."""
+    fields: Any = run  # a TypedDict cannot be filtered by names that are not literals
+    fields = {name: value for name, value in fields.items() if value not in (None, "", {}, [])}
+    kept: ContainerConfig = fields
+    return kept
+
+
+def _with_times(history: list[HistoryEntry]) -> list[HistoryEntry]:
     """Fill in missing "created" times: an entry gets that of the preceding layer.
 
     Entries before the first new layer get the time of that layer, not that of the base image.

@@ -31,9 +31,17 @@ from minidock.oci.runtime_config import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
-    from minidock.document_types.runtime_spec import Seccomp
+    from minidock.document_types.container import ContainerDocument
+    from minidock.document_types.host_config import HostConfig, SecurityOptions
+    from minidock.document_types.runtime_spec import (
+        Device,
+        DeviceRule,
+        Mount,
+        Namespace,
+        RuntimeConfig,
+        Seccomp,
+        User,
+    )
 
 _INITS = (
     "/usr/bin/tini-static", "/usr/libexec/docker/docker-init", "/usr/bin/docker-init",
@@ -53,13 +61,14 @@ def write_bundle(container: Container) -> None:
     documents.write(container.paths.config, jsontext.dumps(config), durable=False)
 
 
-def bundle_config(container: Container) -> dict[str, Any]:
+def bundle_config(container: Container) -> RuntimeConfig:
     """The config.json of the container's last start."""
     with open(container.paths.config, encoding="utf-8") as file:
-        return jsontext.loads(file.read())  # type: ignore[no-any-return]
+        config: RuntimeConfig = jsontext.loads(file.read())
+    return config
 
 
-def config_of(container: Container, user: dict[str, Any], home: str) -> dict[str, Any]:
+def config_of(container: Container, user: User, home: str) -> RuntimeConfig:
     """Return config.json for this start; nothing of it has to exist yet.
 
     user, home: from `resolve_user`.
@@ -90,8 +99,8 @@ def config_of(container: Container, user: dict[str, Any], home: str) -> dict[str
         limits_swap=cgroup.supports_swap_limit(),
         cgroup_path=new_cgroup_path(container),
     )
-    if host.get("Annotations"):
-        config["annotations"] = host["Annotations"]
+    if annotations := host.get("Annotations"):
+        config["annotations"] = annotations
     if limits := block_io(host):
         config["linux"]["resources"]["blockIO"] = limits
     if propagation := rootfs_propagation(mounts):
@@ -99,7 +108,7 @@ def config_of(container: Container, user: dict[str, Any], home: str) -> dict[str
     return config
 
 
-def mounts_of(container: Container) -> list[dict[str, Any]]:
+def mounts_of(container: Container) -> list[Mount]:
     """Return all mounts of a start, in order."""
     host = container.host_config
     mounts = default_mounts(
@@ -112,7 +121,7 @@ def mounts_of(container: Container) -> list[dict[str, Any]]:
     return _override(mounts, _asked_mounts(container))
 
 
-def _asked_mounts(container: Container) -> list[dict[str, Any]]:
+def _asked_mounts(container: Container) -> list[Mount]:
     """Return the requested mounts and those of the identity files, outer mount points first.
 
     So a volume on /etc is mounted before /etc/hosts, and does not hide it.
@@ -122,7 +131,7 @@ def _asked_mounts(container: Container) -> list[dict[str, Any]]:
     return sorted(both, key=lambda entry: entry["destination"].count("/"))
 
 
-def environment(document: dict[str, Any], home: str) -> list[str]:
+def environment(document: ContainerDocument, home: str) -> list[str]:
     """Return the command's environment: Docker's own variables first, then the requested ones.
 
     Of two entries with one name the last one counts, at the place of the first; NAME alone unsets
@@ -137,12 +146,12 @@ def environment(document: dict[str, Any], home: str) -> list[str]:
     return [entry for entry in wanted.values() if "=" in entry]
 
 
-def security_options(host: dict[str, Any]) -> dict[str, Any]:
+def security_options(host: HostConfig) -> SecurityOptions:
     """Parse SecurityOpt: {"no_new_privileges": bool, "seccomp": None, "unconfined" or JSON}.
 
     Raises UsageError for an unsupported option.
     """
-    found: dict[str, Any] = {"no_new_privileges": False, "seccomp": None}
+    found: SecurityOptions = {"no_new_privileges": False, "seccomp": None}
     for option in host.get("SecurityOpt") or []:
         name, _, value = (
             option.replace(":", "=", 1).partition("=")
@@ -161,7 +170,7 @@ def security_options(host: dict[str, Any]) -> dict[str, Any]:
 
 
 def seccomp_profile(
-    options: dict[str, Any], capabilities: list[str], *, privileged: bool
+    options: SecurityOptions, capabilities: list[str], *, privileged: bool
 ) -> Seccomp | None:
     """Return OCI's linux.seccomp: the default profile, the user's own, or None."""
     wanted = options["seccomp"]
@@ -176,7 +185,7 @@ def seccomp_profile(
     return seccomp.resolve_profile(profile, capabilities)
 
 
-def _namespaces(container: Container) -> list[dict[str, Any]]:
+def _namespaces(container: Container) -> list[Namespace]:
     """Return new ones, except the host's (left out) and those of other containers (by path)."""
     host = container.host_config
     modes = {
@@ -187,11 +196,13 @@ def _namespaces(container: Container) -> list[dict[str, Any]]:
         "cgroup": host.get("CgroupnsMode") or "",
     }
     without = (host.get("Annotations") or {}).get(WITHOUT_ANNOTATION, "")
-    namespaces = [] if "mount" in without.split(",") else [{"type": "mount"}]
+    namespaces: list[Namespace] = []
+    if "mount" not in without.split(","):
+        namespaces.append({"type": "mount"})
     for kind, mode in modes.items():
         if mode == "host":
             continue
-        entry = {"type": kind}
+        entry: Namespace = {"type": kind}
         if mode.startswith("container:"):
             name = {"network": "net"}.get(kind, kind)
             entry["path"] = f"/proc/{_running_pid(container, mode[10:])}/ns/{name}"
@@ -199,7 +210,7 @@ def _namespaces(container: Container) -> list[dict[str, Any]]:
     return namespaces
 
 
-def _with_shared_memory(mounts: list[dict[str, Any]], container: Container) -> list[dict[str, Any]]:
+def _with_shared_memory(mounts: list[Mount], container: Container) -> list[Mount]:
     """Add /dev/shm by the IPC namespace: new, the host's, another container's, or none."""
     mode = container.host_config.get("IpcMode") or ""
     if mode in ("", "private"):
@@ -232,7 +243,7 @@ def _running_pid(container: Container, reference: str) -> int:
     return int(other.state["Pid"])
 
 
-def _identity_files(container: Container) -> list[dict[str, Any]]:
+def _identity_files(container: Container) -> list[Mount]:
     """Return /etc/hosts, hostname and resolv.conf: its own, or those of the network it joins."""
     document = container.document
     mode = container.host_config.get("NetworkMode") or ""
@@ -246,16 +257,16 @@ def _identity_files(container: Container) -> list[dict[str, Any]]:
     ]
 
 
-def _bind(source: str, target: str, access: str) -> dict[str, Any]:
+def _bind(source: str, target: str, access: str) -> Mount:
     options = ["rbind", "rprivate", access]
     return {"destination": target, "type": "bind", "source": source, "options": options}
 
 
-def _read_only_bind(source: str, target: str) -> dict[str, Any]:
+def _read_only_bind(source: str, target: str) -> Mount:
     return {**_bind(source, target, "ro"), "options": ["bind", "ro"]}
 
 
-def _override(defaults: list[dict[str, Any]], asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _override(defaults: list[Mount], asked: list[Mount]) -> list[Mount]:
     """Replace default mounts by requested ones with the same target."""
     places = {entry["destination"] for entry in asked}
     return [entry for entry in defaults if entry["destination"] not in places] + asked
@@ -268,11 +279,12 @@ def _init_program() -> str:
     raise UsageError("--init: no tini on this machine", hint="apt-get install tini")
 
 
-def _devices(host: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _devices(host: HostConfig) -> tuple[list[Device], list[DeviceRule]]:
     """Return the nodes to create in addition to the default ones, and the device rules."""
     if host.get("Privileged"):
         return _nodes_below("/dev", "/dev"), [{"allow": True, "access": "rwm"}]
-    nodes, rules = [], [*default_devices(), *map(device_rule, host.get("DeviceCgroupRules") or [])]
+    nodes: list[Device] = []
+    rules = [*default_devices(), *map(device_rule, host.get("DeviceCgroupRules") or [])]
     for device in host.get("Devices") or []:
         source = device["PathOnHost"]
         target = device.get("PathInContainer") or source
@@ -287,28 +299,30 @@ def _devices(host: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str,
     return nodes, rules
 
 
-def device_rule(text: str) -> dict[str, Any]:
+def device_rule(text: str) -> DeviceRule:
     """Convert a rule such as "c 1:3 mr", "b 8:* rwm" or "a *:* rwm" to OCI's form.
 
     Raises UsageError with dockerd's message.
     """
     kind, numbers, access = (text.split(" ") + ["", ""])[:3]
     major, _, minor = numbers.partition(":")
-    asked = {"major": major, "minor": minor}
-    known = all(word == "*" or is_decimal(word) for word in asked.values())
+    known = all(word == "*" or is_decimal(word) for word in (major, minor))
     known = known and kind in ("a", "b", "c") and bool(access) and set(access) <= set("rwm")
     if not known or text != f"{kind} {numbers} {access}":
         raise UsageError(
             f"invalid device cgroup rule format: '{text}'", hint='such as "c 1:3 mr" or "b 8:* rwm"'
         )
-    rule: dict[str, Any] = {"allow": True, "access": access}
+    rule: DeviceRule = {"allow": True, "access": access}
     if kind != "a":
         rule["type"] = kind
-    rule.update({name: int(word) for name, word in asked.items() if word != "*"})
+    if major != "*":
+        rule["major"] = int(major)
+    if minor != "*":
+        rule["minor"] = int(minor)
     return rule
 
 
-def _node(source: str, target: str) -> dict[str, Any]:
+def _node(source: str, target: str) -> Device:
     asked = f'error gathering device information while adding custom device "{source}"'
     try:
         status = os.stat(source)
@@ -324,7 +338,7 @@ def _node(source: str, target: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _nodes_below(source: str, target: str) -> list[dict[str, Any]]:
+def _nodes_below(source: str, target: str) -> list[Device]:
     """List the device nodes in a directory of the host, without terminals and default ones."""
     nodes = []
     for folder, names, files in os.walk(source):

@@ -22,9 +22,7 @@ from minidock.runtime import state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
-    from minidock.document_types.host_config import ThrottleDevice, WeightDevice
+    from minidock.document_types.host_config import HostConfig, ThrottleDevice, WeightDevice
     from minidock.document_types.runtime_spec import BlockDevice, BlockIo
     from minidock.engine.container.containers import Container
 
@@ -69,7 +67,7 @@ def cgroup_of(store: Store, container_id: str) -> Cgroup:
         return open_cgroup(store.cgroup_parent if parent is None else parent, container_id)
 
 
-def block_io(host: dict[str, Any]) -> BlockIo:
+def block_io(host: HostConfig) -> BlockIo:
     """Translate Docker's HostConfig to OCI's linux.resources.blockIO, with device numbers.
 
     Empty if nothing is requested. Raises DeviceNotFound for a missing path.

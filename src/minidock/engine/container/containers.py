@@ -20,7 +20,12 @@ from minidock.paths import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from minidock.document_types.container import (
+        ContainerConfig,
+        ContainerDocument,
+        ContainerState,
+    )
+    from minidock.document_types.host_config import HostConfig
 
 
 class Container:
@@ -29,10 +34,10 @@ class Container:
     document: its container.json, in the shape of `docker inspect`.
     """
 
-    def __init__(self, store: Store, document: dict[str, Any]) -> None:
+    def __init__(self, store: Store, document: ContainerDocument) -> None:
         self.store = store
         self.document = document
-        self.id: str = document["Id"]
+        self.id = document["Id"]
         self.paths = store.container(self.id)
 
     @property
@@ -40,8 +45,8 @@ class Container:
         return str(self.document["Name"]).lstrip("/")
 
     @property
-    def state(self) -> dict[str, Any]:
-        return self.document["State"]  # type: ignore[no-any-return]
+    def state(self) -> ContainerState:
+        return self.document["State"]
 
     @property
     def running(self) -> bool:
@@ -54,12 +59,12 @@ class Container:
         return bool(self.state["Restarting"])
 
     @property
-    def host_config(self) -> dict[str, Any]:
-        return self.document["HostConfig"]  # type: ignore[no-any-return]
+    def host_config(self) -> HostConfig:
+        return self.document["HostConfig"]
 
     @property
-    def config(self) -> dict[str, Any]:
-        return self.document["Config"]  # type: ignore[no-any-return]
+    def config(self) -> ContainerConfig:
+        return self.document["Config"]
 
     @property
     def is_temporary(self) -> bool:
@@ -110,24 +115,26 @@ class Container:
         self.reload()
         theirs, self.document = self.document, ours
         size = ours["HostConfig"].get("ConsoleSize", [0, 0])  # set by this launch
-        ours.update(Name=theirs["Name"], HostConfig={**theirs["HostConfig"], "ConsoleSize": size})
+        ours.update(
+            {"Name": theirs["Name"], "HostConfig": {**theirs["HostConfig"], "ConsoleSize": size}}
+        )
         endpoints = theirs["NetworkSettings"]["Networks"]
         for network, endpoint in ours["NetworkSettings"]["Networks"].items():
-            if names := endpoints.get(network, {}).get("DNSNames"):
+            if network in endpoints and (names := endpoints[network].get("DNSNames")):
                 endpoint["DNSNames"] = names
 
 
 def set_running(container: Container, pid: int) -> None:
     """Have the document say that it runs; `save_running` writes it down."""
-    container.state.update(
-        Status="running", Running=True, Paused=False, Restarting=False, Pid=pid,
-        ExitCode=0, Error="", OOMKilled=False,
-        StartedAt=timestamp(), FinishedAt=container.state["FinishedAt"] or NEVER,
-    )  # fmt: skip
+    container.state.update({
+        "Status": "running", "Running": True, "Paused": False, "Restarting": False, "Pid": pid,
+        "ExitCode": 0, "Error": "", "OOMKilled": False,
+        "StartedAt": timestamp(), "FinishedAt": container.state["FinishedAt"] or NEVER,
+    })  # fmt: skip
     checks = (container.config.get("Healthcheck") or {}).get("Test") or ["NONE"]
     if checks[0] != "NONE":
-        known = container.state.get("Health") or {"Log": []}
-        container.state["Health"] = {**known, "Status": "starting", "FailingStreak": 0}
+        log = container.state["Health"]["Log"] if "Health" in container.state else []
+        container.state["Health"] = {"Log": log, "Status": "starting", "FailingStreak": 0}
 
 
 def save_running(container: Container) -> None:
@@ -146,10 +153,11 @@ def mark_ended(
     finished_at: str = "",
 ) -> None:
     """Record that a container has exited. finished_at: now by default."""
-    container.state.update(
-        Status="exited", Running=False, Paused=False, Restarting=False, Pid=0,
-        ExitCode=exit_code, Error=error, OOMKilled=oom, FinishedAt=finished_at or timestamp(),
-    )  # fmt: skip
+    container.state.update({
+        "Status": "exited", "Running": False, "Paused": False, "Restarting": False, "Pid": 0,
+        "ExitCode": exit_code, "Error": error, "OOMKilled": oom,
+        "FinishedAt": finished_at or timestamp(),
+    })  # fmt: skip
     _forget_network(container)
     container.save()
 
@@ -160,22 +168,25 @@ def mark_restarting(container: Container, exit_code: int, *, oom: bool) -> None:
     It counts as running, as in Docker: it cannot be removed, and `stop` works.
     """
     container.document["RestartCount"] += 1
-    container.state.update(
-        Status="restarting", Running=True, Paused=False, Restarting=True, Pid=0,
-        ExitCode=exit_code, Error="", OOMKilled=oom, FinishedAt=timestamp(),
-    )  # fmt: skip
+    container.state.update({
+        "Status": "restarting", "Running": True, "Paused": False, "Restarting": True, "Pid": 0,
+        "ExitCode": exit_code, "Error": "", "OOMKilled": oom, "FinishedAt": timestamp(),
+    })  # fmt: skip
     _forget_network(container)
     container.save()
 
 
 def _forget_network(container: Container) -> None:
     """Clear its address and ports, which are released."""
-    container.document["NetworkSettings"]["Ports"] = {}
-    for endpoint in container.document["NetworkSettings"]["Networks"].values():
-        endpoint.update(EndpointID="", Gateway="", IPAddress="", IPPrefixLen=0, MacAddress="")
-    for key, empty in (("IPAddress", ""), ("Gateway", ""), ("MacAddress", ""), ("EndpointID", "")):
-        container.document["NetworkSettings"][key] = empty
-    container.document["NetworkSettings"]["IPPrefixLen"] = 0
+    settings = container.document["NetworkSettings"]
+    settings["Ports"] = {}
+    for endpoint in settings["Networks"].values():
+        endpoint.update(
+            {"EndpointID": "", "Gateway": "", "IPAddress": "", "IPPrefixLen": 0, "MacAddress": ""}
+        )
+    settings.update(
+        {"EndpointID": "", "Gateway": "", "IPAddress": "", "IPPrefixLen": 0, "MacAddress": ""}
+    )
 
 
 def restarting_error(container: Container) -> Conflict:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 
-from minidock.document import sync
+from minidock.document import sync, without_empty
 from minidock.engine.container import inspect_defaults
 from minidock.engine.container.containers import Container
 from minidock.engine.container.events import emit_container
@@ -38,12 +38,24 @@ from minidock.paths import Store
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import TypeVar
 
+    from minidock.document_types.container import (
+        BuildDirectories,
+        ContainerConfig,
+        ContainerDocument,
+        ContainerState,
+        CreateBody,
+        GraphDriver,
+        Healthcheck,
+    )
+    from minidock.document_types.image import ImageConfig
     from minidock.paths import ContainerPaths
 
+    T = TypeVar("T")
+
 _NAME_ATTEMPTS = 20
-_STATE_CREATED = {
+_STATE_CREATED: ContainerState = {
     "Status": "created", "Running": False, "Paused": False, "Restarting": False,
     "OOMKilled": False, "Dead": False, "Pid": 0, "ExitCode": 0, "Error": "",
     "StartedAt": NEVER, "FinishedAt": NEVER,
@@ -59,16 +71,17 @@ class BuildBase:
 
     def __init__(self, image_id: str, lowers: list[str], upper: str, work: str, home: str) -> None:
         self.id = image_id
-        self.config: dict[str, Any] = {}
-        self.document = {"Lowers": lowers, "Upper": upper, "Work": work, "Home": home}
+        self.config: ImageConfig = {"rootfs": {}}
+        self.document: BuildDirectories = {
+            "Lowers": lowers, "Upper": upper, "Work": work, "Home": home,
+        }  # fmt: skip
 
     def layer_directories(self) -> list[str]:
-        lowers: list[str] = self.document["Lowers"]  # type: ignore[assignment]
-        return lowers
+        return self.document["Lowers"]
 
 
 def create(
-    store: Store, body: dict[str, Any], *, name: str | None, step: BuildBase | None = None
+    store: Store, body: CreateBody, *, name: str | None, step: BuildBase | None = None
 ) -> Container:
     """Create a container from an image; nothing runs yet.
 
@@ -87,7 +100,7 @@ def create(
     if step is not None:
         document["Build"] = step.document
         document["GraphDriver"]["Data"].update(
-            UpperDir=step.document["Upper"], WorkDir=step.document["Work"]
+            {"UpperDir": step.document["Upper"], "WorkDir": step.document["Work"]}
         )
     container = Container(store, document)
     with ImagesLock(store), exclusive(f"{_containers_directory(store)}/.lock"):
@@ -116,7 +129,7 @@ def _random_id() -> str:
     return drawn
 
 
-def resolve_network_names(store: Store, body: dict[str, Any]) -> None:
+def resolve_network_names(store: Store, body: CreateBody) -> None:
     """Replace network ids by names; the start checks whether the networks exist."""
     host_config = body.get("HostConfig") or {}
     endpoints = (body.get("NetworkingConfig") or {}).get("EndpointsConfig") or {}
@@ -175,8 +188,8 @@ def _volume_note(container: Container) -> Callable[[str], None]:
 
 
 def draft(
-    store: Store, body: dict[str, Any], image: Image | BuildBase, *, container_id: str
-) -> dict[str, Any]:
+    store: Store, body: CreateBody, image: Image | BuildBase, *, container_id: str
+) -> ContainerDocument:
     """Build the document of a container from a checked body, in the form of `docker inspect`.
 
     Nothing is created: it has no name yet, and its volumes may be missing.
@@ -192,8 +205,8 @@ def draft(
 
 
 def _document(
-    store: Store, body: dict[str, Any], image: Image | BuildBase, container_id: str
-) -> dict[str, Any]:
+    store: Store, body: CreateBody, image: Image | BuildBase, container_id: str
+) -> ContainerDocument:
     paths = store.container(container_id)
     config = merge_config(body, image.config.get("config") or {})
     config["Hostname"] = config.get("Hostname") or _hostname(store, body, container_id)
@@ -205,7 +218,7 @@ def _document(
         "Created": timestamp(),
         "Path": command[0] if command else "",
         "Args": command[1:],
-        "State": {**_STATE_CREATED},
+        "State": _STATE_CREATED.copy(),
         "Image": image.id,
         "ResolvConfPath": paths.resolv_conf,
         "HostnamePath": paths.hostname,
@@ -227,7 +240,7 @@ def _document(
     }
 
 
-def _graph_driver(image: Image | BuildBase, paths: ContainerPaths) -> dict[str, Any]:
+def _graph_driver(image: Image | BuildBase, paths: ContainerPaths) -> GraphDriver:
     """Return the directories of its overlay; in LowerDir the topmost layer comes first."""
     return {
         "Name": "overlay",
@@ -240,7 +253,7 @@ def _graph_driver(image: Image | BuildBase, paths: ContainerPaths) -> dict[str, 
     }
 
 
-def _hostname(store: Store, body: dict[str, Any], container_id: str) -> str:
+def _hostname(store: Store, body: CreateBody, container_id: str) -> str:
     """Return the machine's, that of the container whose network is joined, or its own."""
     host_config = body.get("HostConfig") or {}
     kind, _, joined = (host_config.get("NetworkMode") or "").partition(":")
@@ -251,49 +264,46 @@ def _hostname(store: Store, body: dict[str, Any], container_id: str) -> str:
     return container_id[:12]
 
 
-def merge_config(body: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]:
+def merge_config(body: CreateBody, image: ContainerConfig) -> ContainerConfig:
     """Merge the request and the image's config to a container's Config; the request wins.
 
-    body, image: Docker's container config (Cmd, Entrypoint, Env, ...). A requested entrypoint drops
-    the image's command too; [""] drops the image's entrypoint.
+    A requested entrypoint drops the image's command too; [""] drops the image's entrypoint.
     """
-    asked = {key: value for key, value in body.items() if key not in _NOT_CONFIG}
+    asked = body.copy()
+    asked.pop("HostConfig", None)
+    asked.pop("NetworkingConfig", None)
+    merged: ContainerConfig = asked
     entrypoint, command = _merge_command(body, image)
-    merged = {
-        **asked,
+    merged.update({
         "Hostname": body.get("Hostname") or "",
         "Domainname": body.get("Domainname") or "",
-        "User": _either(body, image, "User") or "",
+        "User": body.get("User") or image.get("User") or "",
         "Env": merge_environment(image.get("Env") or [], body.get("Env") or []),
         "Cmd": command,
         "Image": body["Image"],
-        "Volumes": _both(body, image, "Volumes") or None,
-        "WorkingDir": _either(body, image, "WorkingDir") or "",
+        "Volumes": _both(body.get("Volumes"), image.get("Volumes")) or None,
+        "WorkingDir": body.get("WorkingDir") or image.get("WorkingDir") or "",
         "Entrypoint": entrypoint,
         "OnBuild": None,
-        "Labels": _both(body, image, "Labels"),
-    }
-    optional = {
-        "ExposedPorts": _both(body, image, "ExposedPorts"),
-        "StopSignal": _either(body, image, "StopSignal"),
-        "Shell": _either(body, image, "Shell"),
+        "Labels": _both(body.get("Labels"), image.get("Labels")),
+    })  # fmt: skip
+    optional: ContainerConfig = {
+        "ExposedPorts": _both(body.get("ExposedPorts"), image.get("ExposedPorts")),
+        "StopSignal": body.get("StopSignal") or image.get("StopSignal") or "",
+        "Shell": body.get("Shell") or image.get("Shell"),
         "Healthcheck": _merge_health(body.get("Healthcheck"), image.get("Healthcheck")),
     }
-    return merged | {name: value for name, value in optional.items() if value}
+    merged.update(without_empty(optional))
+    return merged
 
 
-def _either(body: dict[str, Any], image: dict[str, Any], name: str) -> Any:
-    """Return a field of the request, or else the image's."""
-    return body.get(name) or image.get(name)
-
-
-def _both(body: dict[str, Any], image: dict[str, Any], name: str) -> dict[str, Any]:
+def _both(asked: dict[str, T] | None, image: dict[str, T] | None) -> dict[str, T]:
     """Merge a field that is a map: the image's entries, overridden by requested ones."""
-    return {**(image.get(name) or {}), **(body.get(name) or {})}
+    return {**(image or {}), **(asked or {})}
 
 
 def _merge_command(
-    body: dict[str, Any], image: dict[str, Any]
+    body: CreateBody, image: ContainerConfig
 ) -> tuple[list[str] | None, list[str] | None]:
     """Merge the entrypoint and the command."""
     entrypoint, command = body.get("Entrypoint"), body.get("Cmd")
@@ -302,15 +312,10 @@ def _merge_command(
     return (None if entrypoint == [""] else entrypoint), command
 
 
-def _merge_health(
-    asked: dict[str, Any] | None, image: dict[str, Any] | None
-) -> dict[str, Any] | None:
+def _merge_health(asked: Healthcheck | None, image: Healthcheck | None) -> Healthcheck | None:
     """Merge the health check: parts that were not requested are the image's."""
-    given = {name: value for name, value in (asked or {}).items() if value}
-    return {**(image or {}), **given} or None
-
-
-_NOT_CONFIG = ("HostConfig", "NetworkingConfig")
+    merged: Healthcheck = {**(image or {}), **without_empty(asked or {})}
+    return merged or None
 
 
 def merge_environment(image: list[str], asked: list[str]) -> list[str]:

@@ -13,45 +13,57 @@ from minidock.errors import Conflict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from minidock.document_types.container import ContainerDocument
+    from minidock.document_types.network import Endpoint, EndpointRequest
     from minidock.engine.container.containers import Container
 
-NO_ENDPOINT: dict[str, Any] = {
+NO_ENDPOINT: Endpoint = {
     "IPAMConfig": None, "Links": None, "Aliases": None, "MacAddress": "", "NetworkID": "",
     "EndpointID": "", "Gateway": "", "IPAddress": "", "IPPrefixLen": 0, "IPv6Gateway": "",
     "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0, "DriverOpts": None, "DNSNames": None,
 }  # fmt: skip
-_ASKED = ("IPAMConfig", "Links", "Aliases", "DriverOpts")
 
 
-def requested_endpoint(endpoint: dict[str, Any] | None) -> dict[str, Any]:
+def requested_endpoint(endpoint: EndpointRequest | None) -> Endpoint:
     """Return an endpoint that is not connected: only what was requested."""
     given = endpoint or {}
-    return {**NO_ENDPOINT, **{key: given[key] for key in _ASKED if given.get(key) is not None}}
+    return {
+        **NO_ENDPOINT,
+        "IPAMConfig": given.get("IPAMConfig"),
+        "Links": given.get("Links"),
+        "Aliases": given.get("Aliases"),
+        "DriverOpts": given.get("DriverOpts"),
+    }
 
 
-def connected_endpoint(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+def connected_endpoint(before: Endpoint | None, now: Endpoint) -> Endpoint:
     """Return a connected endpoint: what was requested and what was assigned."""
-    return {**now, **{key: before.get(key) for key in _ASKED}}
+    asked = before or NO_ENDPOINT
+    return {
+        **now,
+        "IPAMConfig": asked.get("IPAMConfig"),
+        "Links": asked.get("Links"),
+        "Aliases": asked.get("Aliases"),
+        "DriverOpts": asked.get("DriverOpts"),
+    }
 
 
-def network_names(document: dict[str, Any]) -> list[str]:
+def network_names(document: ContainerDocument) -> list[str]:
     """List the networks that it is connected to, or will be when it runs."""
     return list(document["NetworkSettings"]["Networks"])
 
 
-def requested_address(document: dict[str, Any], network: str) -> str:
+def requested_address(document: ContainerDocument, network: str) -> str:
     """Return the requested address on a network, "" for any."""
-    endpoint = document["NetworkSettings"]["Networks"].get(network) or {}
-    return str((endpoint.get("IPAMConfig") or {}).get("IPv4Address") or "")
+    endpoint = document["NetworkSettings"]["Networks"].get(network, NO_ENDPOINT)
+    return (endpoint.get("IPAMConfig") or {}).get("IPv4Address") or ""
 
 
-def dns_names(document: dict[str, Any], network: str) -> list[str] | None:
+def dns_names(document: ContainerDocument, network: str) -> list[str] | None:
     """List its DNS names on a network; None on the default one, which has no DNS."""
     if network == DEFAULT:
         return None
-    endpoint = document["NetworkSettings"]["Networks"].get(network) or {}
+    endpoint = document["NetworkSettings"]["Networks"].get(network, NO_ENDPOINT)
     short_id = document["Id"][:12]
     candidates = [
         document["Name"].lstrip("/"),
@@ -62,7 +74,7 @@ def dns_names(document: dict[str, Any], network: str) -> list[str] | None:
     return list(dict.fromkeys(candidates))
 
 
-def has_dns_names(document: dict[str, Any]) -> bool:
+def has_dns_names(document: ContainerDocument) -> bool:
     """Whether it is on a network with DNS for container names."""
     mode = document["HostConfig"].get("NetworkMode") or DEFAULT
     if mode in ("host", "none") or mode.startswith("container:"):

@@ -10,8 +10,9 @@ from minidock.engine.store.events import emit_all, event
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
 
+    from minidock.document_types.container import MountPoint
+    from minidock.document_types.store import Event
     from minidock.engine.container.containers import Container
 
 _DRIVERS = {"none": "null", "host": "host"}
@@ -61,11 +62,11 @@ def _networks(container: Container) -> Iterator[tuple[str, dict[str, str]]]:
         yield endpoint["NetworkID"], {"name": name, "type": _DRIVERS.get(name, "bridge")}
 
 
-def _volumes(container: Container) -> list[dict[str, Any]]:
+def _volumes(container: Container) -> list[MountPoint]:
     return [point for point in container.document["Mounts"] if point["Type"] == "volume"]
 
 
-def _of_container(container: Container, action: str, attributes: dict[str, str]) -> dict[str, Any]:
+def _of_container(container: Container, action: str, attributes: dict[str, str]) -> Event:
     config = container.config
     known = {**(config.get("Labels") or {}), "image": config["Image"], "name": container.name}
     made = event("container", action, container.id, {**known, **attributes})

@@ -18,12 +18,13 @@ from minidock.numerals import is_decimal
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+
+    from minidock.document_types.runtime_spec import User
 
 _MAXIMUM_BYTES = 10 * 1024 * 1024
 
 
-def resolve_user(rootfs: str, text: str, group_add: list[str]) -> tuple[dict[str, Any], str]:
+def resolve_user(rootfs: str, text: str, group_add: list[str]) -> tuple[User, str]:
     """Resolve a -u value to OCI's user {uid, gid, additionalGids} and the home directory.
 
     text: "", "name", "uid", "name:group", "uid:gid". group_add: names or numbers.
@@ -34,7 +35,7 @@ def resolve_user(rootfs: str, text: str, group_add: list[str]) -> tuple[dict[str
 
 def resolve_user_by(
     open_path: Callable[[str], int], text: str, group_add: list[str]
-) -> tuple[dict[str, Any], str]:
+) -> tuple[User, str]:
     """Like `resolve_user`, for a root file system that is not mounted.
 
     open_path: returns an O_PATH descriptor of a file in it, or raises KernelError.
@@ -64,7 +65,7 @@ def resolve_user_by(
     for number in (uid, *additional):
         if not 0 <= number < 2**31:
             raise UsageError("uids and gids must be in range 0-2147483647", hint=f"not {number}")
-    user = {"uid": uid, "gid": gid, "additionalGids": additional}
+    user: User = {"uid": uid, "gid": gid, "additionalGids": additional}
     return user, entry[5] if entry and entry[5] else "/"
 
 

@@ -9,15 +9,20 @@ Source: Docker Engine API 1.45 ContainerInspect; output of dockerd 26.1.
 
 from __future__ import annotations
 
+from minidock.document import without_null
 from minidock.engine.container.endpoints import requested_endpoint
 from minidock.engine.container.restart import policy_of
 from minidock.oci.runtime_config import DEFAULT_SHM_BYTES, MASKED_PATHS, READONLY_PATHS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Literal
 
-_DEFAULTS: dict[str, Any] = {
+    from minidock.document_types.container import NetworkSettings
+    from minidock.document_types.host_config import HostConfig
+    from minidock.document_types.network import EndpointRequest
+
+_DEFAULTS: HostConfig = {
     "Binds": None, "ContainerIDFile": "", "LogConfig": None, "NetworkMode": "",
     "PortBindings": {}, "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
     "AutoRemove": False, "VolumeDriver": "", "VolumesFrom": None, "ConsoleSize": [0, 0],
@@ -36,17 +41,18 @@ _DEFAULTS: dict[str, Any] = {
 }  # fmt: skip
 
 
-# Fields whose empty value means "the default".
-_WHERE_EMPTY: dict[str, Any] = {
-    "CgroupnsMode": "private",
-    "IpcMode": "private",
-    "ShmSize": DEFAULT_SHM_BYTES,
-    "SecurityOpt": None,
-    "PidsLimit": None,
-}
+def _filled(asked: HostConfig) -> HostConfig:
+    """Fields whose empty value means "the default"."""
+    return {
+        "CgroupnsMode": asked.get("CgroupnsMode") or "private",
+        "IpcMode": asked.get("IpcMode") or "private",
+        "ShmSize": asked.get("ShmSize") or DEFAULT_SHM_BYTES,
+        "SecurityOpt": asked.get("SecurityOpt") or None,
+        "PidsLimit": asked.get("PidsLimit") or None,
+    }
 
 
-def host_config(asked: dict[str, Any]) -> dict[str, Any]:
+def host_config(asked: HostConfig) -> HostConfig:
     """Return a HostConfig with all of its fields.
 
     asked: of the ContainerCreate call; its values stay, except those that mean "the default".
@@ -55,8 +61,8 @@ def host_config(asked: dict[str, Any]) -> dict[str, Any]:
     log, swappiness = asked.get("LogConfig") or {}, asked.get("MemorySwappiness")
     return {
         **_DEFAULTS,
-        **{name: value for name, value in asked.items() if value is not None},
-        **{name: asked.get(name) or default for name, default in _WHERE_EMPTY.items()},
+        **without_null(asked),
+        **_filled(asked),
         "LogConfig": {"Type": log.get("Type") or "json-file", "Config": log.get("Config") or {}},
         "RestartPolicy": {"Name": policy.name, "MaximumRetryCount": policy.maximum_retry_count},
         "NetworkMode": "bridge" if mode == "default" else mode,
@@ -67,15 +73,17 @@ def host_config(asked: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _protected(asked: dict[str, Any], field: str, usual: list[str]) -> list[str] | None:
+def _protected(
+    asked: HostConfig, field: Literal["MaskedPaths", "ReadonlyPaths"], usual: list[str]
+) -> list[str] | None:
     """Paths of /proc and /sys kept from the container; those of a privileged one are not."""
     if asked.get("Privileged"):
         return None
-    paths: list[str] | None = asked.get(field)
+    paths = asked.get(field)
     return usual if paths is None else paths
 
 
-def network_settings(mode: str, asked: dict[str, Any]) -> dict[str, Any]:
+def network_settings(mode: str, asked: dict[str, EndpointRequest]) -> NetworkSettings:
     """Return NetworkSettings of a container that has not run: its requested networks.
 
     mode: HostConfig.NetworkMode. asked: NetworkingConfig.EndpointsConfig.

@@ -19,8 +19,8 @@ from minidock.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from minidock.document_types.container import ContainerDocument, MountPoint
+    from minidock.document_types.host_config import HostConfig, MountRequest, VolumeOptions
     from minidock.paths import Store
 
 _PROPAGATION = ("private", "rprivate", "slave", "rslave", "shared", "rshared")
@@ -28,7 +28,7 @@ _CONSISTENCY = ("consistent", "cached", "delegated")  # only has an effect on ma
 _MODES = (("ro", "rw"), ("z", "Z"), ("nocopy",), _CONSISTENCY, _PROPAGATION)  # one of each
 
 
-def mount_points(store: Store, document: dict[str, Any]) -> list[dict[str, Any]]:
+def mount_points(store: Store, document: ContainerDocument) -> list[MountPoint]:
     """Compute the document's Mounts, whose volumes may not exist yet.
 
     Raises UsageError for a malformed mount, and Conflict for two on one mount point.
@@ -44,7 +44,7 @@ def mount_points(store: Store, document: dict[str, Any]) -> list[dict[str, Any]]
     return list(points.values())
 
 
-def _requested(host: dict[str, Any], tmpfs: dict[str, str]) -> list[dict[str, Any]]:
+def _requested(host: HostConfig, tmpfs: dict[str, str]) -> list[MountPoint]:
     """Parse the mounts of -v and --mount. Raises UsageError for two on one mount point."""
     binds = [_parse_bind(text) for text in host.get("Binds") or []]
     wanted = binds + [_from_mount(mount) for mount in host.get("Mounts") or []]
@@ -58,7 +58,7 @@ def _requested(host: dict[str, Any], tmpfs: dict[str, str]) -> list[dict[str, An
     return wanted
 
 
-def _parse_bind(text: str) -> dict[str, Any]:
+def _parse_bind(text: str) -> MountPoint:
     """Parse a -v value, such as "/host:/in:ro" or "name:/in"."""
     parts = text.split(":")
     if len(parts) > 3 or not all(parts[:2]):
@@ -108,7 +108,7 @@ def _misplaced(text: str, kind: str, field: str) -> UsageError:
     )
 
 
-def _from_mount(mount: dict[str, Any]) -> dict[str, Any]:
+def _from_mount(mount: MountRequest) -> MountPoint:
     """Convert a --mount, in Docker's API form."""
     target = mount.get("Target") or ""
     check_destination(target)
@@ -118,7 +118,7 @@ def _from_mount(mount: dict[str, Any]) -> dict[str, Any]:
     return _MOUNT_TYPES[kind](mount, clean(target))
 
 
-def _bind_from_mount(mount: dict[str, Any], target: str) -> dict[str, Any]:
+def _bind_from_mount(mount: MountRequest, target: str) -> MountPoint:
     """Convert --mount type=bind. Its source must exist, unlike that of -v."""
     source, options = mount.get("Source") or "", mount.get("BindOptions") or {}
     if not source:
@@ -150,7 +150,7 @@ def _bind_from_mount(mount: dict[str, Any], target: str) -> dict[str, Any]:
     return point
 
 
-def _volume_from_mount(mount: dict[str, Any], target: str) -> dict[str, Any]:
+def _volume_from_mount(mount: MountRequest, target: str) -> MountPoint:
     """Convert --mount type=volume, with the options for a volume that does not exist yet."""
     source, options = mount.get("Source") or "", mount.get("VolumeOptions") or {}
     if not source:
@@ -172,7 +172,7 @@ def _volume_from_mount(mount: dict[str, Any], target: str) -> dict[str, Any]:
     return point
 
 
-def _tmpfs_from_mount(mount: dict[str, Any], target: str) -> dict[str, Any]:
+def _tmpfs_from_mount(mount: MountRequest, target: str) -> MountPoint:
     """Convert --mount type=tmpfs."""
     if mount.get("Source"):
         raise UsageError(
@@ -193,7 +193,7 @@ _MOUNT_TYPES = {
 }
 
 
-def _check_anonymous(mount: dict[str, Any], wanted: dict[str, Any]) -> None:
+def _check_anonymous(mount: MountRequest, wanted: VolumeOptions) -> None:
     """Raise UsageError for options that an anonymous volume cannot have."""
     for is_set, what in (
         (mount.get("ReadOnly"), "ReadOnly mode"), (wanted.get("Subpath"), "Subpath"),
@@ -208,14 +208,14 @@ def _check_anonymous(mount: dict[str, Any], wanted: dict[str, Any]) -> None:
 
 def _bind_point(
     source: str, target: str, *, writable: bool, mode: str, propagation: str, create: bool
-) -> dict[str, Any]:
+) -> MountPoint:
     return {
         "Type": "bind", "Source": source, "Destination": target, "Mode": mode, "RW": writable,
         "Propagation": propagation, "CreateSource": create,
     }  # fmt: skip
 
 
-def _volume_point(name: str, target: str, *, writable: bool, mode: str) -> dict[str, Any]:
+def _volume_point(name: str, target: str, *, writable: bool, mode: str) -> MountPoint:
     """Return a volume at its mount point; "" is named when it is created.
 
     Raises UsageError for an invalid volume name: nothing else checks it before use.
@@ -228,11 +228,11 @@ def _volume_point(name: str, target: str, *, writable: bool, mode: str) -> dict[
     }  # fmt: skip
 
 
-def _inherited(store: Store, references: list[str]) -> list[dict[str, Any]]:
+def _inherited(store: Store, references: list[str]) -> list[MountPoint]:
     """Return the mounts of the containers in --volumes-from."""
     from minidock.engine.container.lookup import find
 
-    points = []
+    points: list[MountPoint] = []
     for reference in references:
         name, _, mode = reference.partition(":")
         words = _words_of(mode)

@@ -22,14 +22,15 @@ from minidock.paths import Store
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Any
 
+    from minidock.document_types.container import ContainerDocument, MountPoint
+    from minidock.document_types.runtime_spec import Mount
     from minidock.engine.container.containers import Container
 
 
 def create_volumes(
     store: Store,
-    points: list[dict[str, Any]],
+    points: list[MountPoint],
     container_id: str,
     note: Callable[[str], None],
 ) -> None:
@@ -62,7 +63,7 @@ def create_volumes(
         point["Source"] = known["Mountpoint"]
 
 
-def make_bind_sources(document: dict[str, Any]) -> None:
+def make_bind_sources(document: ContainerDocument) -> None:
     """Create missing host directories of -v, as Docker does.
 
     Raises Conflict if that fails, or a --mount source no longer exists.
@@ -91,7 +92,7 @@ def mount_volumes(container: Container) -> None:
         mount_for_container(container.store, container.id, name, options)
 
 
-def mount_volumes_privately(store: Store, document: dict[str, Any]) -> None:
+def mount_volumes_privately(store: Store, document: ContainerDocument) -> None:
     """Mount them in a private mount namespace of this process."""
     for name, options in _volumes_with_options(store, document):
         from minidock.engine.container.volume_mounts import mount_volume
@@ -100,7 +101,7 @@ def mount_volumes_privately(store: Store, document: dict[str, Any]) -> None:
 
 
 def _volumes_with_options(
-    store: Store, document: dict[str, Any]
+    store: Store, document: ContainerDocument
 ) -> Iterator[tuple[str, dict[str, str]]]:
     for point in document["Mounts"]:
         if point["Type"] == "volume" and (
@@ -137,7 +138,7 @@ def bind_subpaths(container: Container) -> None:
         point["SubpathAt"] = place
 
 
-def populate_volumes(store: Store, document: dict[str, Any], rootfs: str) -> None:
+def populate_volumes(store: Store, document: ContainerDocument, rootfs: str) -> None:
     """Copy the image's files at a mount point to an empty volume, before the first start.
 
     Only then: later changes by the container, even deleting all files, stay.
@@ -159,7 +160,7 @@ def populate_volumes(store: Store, document: dict[str, Any], rootfs: str) -> Non
             os.close(content)
 
 
-def runtime_mounts(document: dict[str, Any]) -> list[dict[str, Any]]:
+def runtime_mounts(document: ContainerDocument) -> list[Mount]:
     """Return the bundle's mounts for Mounts and --tmpfs, outer mount points first."""
     entries = []
     for point in document["Mounts"]:
@@ -182,5 +183,5 @@ def runtime_mounts(document: dict[str, Any]) -> list[dict[str, Any]]:
     return sorted(entries, key=lambda entry: entry["destination"].count("/"))
 
 
-def _entry(target: str, fstype: str, source: str, options: list[str]) -> dict[str, Any]:
+def _entry(target: str, fstype: str, source: str, options: list[str]) -> Mount:
     return {"destination": target, "type": fstype, "source": source, "options": options}

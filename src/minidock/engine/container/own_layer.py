@@ -31,8 +31,7 @@ from minidock.numerals import decimal_fraction
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from minidock.document_types.host_config import HostConfig
     from minidock.engine.container.containers import Container
     from minidock.paths import ContainerPaths
 
@@ -83,7 +82,7 @@ def _create_dockerenv(container: Container, upper: str) -> None:
         os.close(os.open(f"{upper}/.dockerenv", os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o755))
 
 
-def size_of(host_config: dict[str, Any]) -> int:
+def size_of(host_config: HostConfig) -> int:
     """Return the requested size in bytes; 0 for no limit.
 
     Raises UsageError for another option or an invalid size, with Docker's message.

@@ -17,12 +17,12 @@ from minidock.kernel.mount import mount_table, unescaped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from minidock.document_types.runtime_spec import Mount
 
 _SHARED, _SLAVE = ("shared", "rshared"), ("slave", "rslave")
 
 
-def rootfs_propagation(mounts: list[dict[str, Any]]) -> str:
+def rootfs_propagation(mounts: list[Mount]) -> str:
     """Return the propagation of "/" that these mounts of config.json need: "shared", or "" for any.
 
     Raises Conflict for a source that must be on a shared mount and is not.

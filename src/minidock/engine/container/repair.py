@@ -26,8 +26,7 @@ from minidock.kernel.flock import try_lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from minidock.document_types.store import EndNote
     from minidock.paths import Store
 
 _END = {"ExitCode": int, "OOMKilled": bool, "Error": str, "FinishedAt": str}  # of a note
@@ -83,7 +82,7 @@ def note_end(ownership: Ownership, exit_code: int, *, oom: bool, error: str) -> 
         pass  # a full disk: the next command finds the mark without a note, and writes 137
 
 
-def _noted_end(ownership: Ownership) -> dict[str, Any] | None:
+def _noted_end(ownership: Ownership) -> EndNote | None:
     """Read what the last owner noted about the end; None if it was killed before."""
     note = ownership.note()
     try:
@@ -92,7 +91,7 @@ def _noted_end(ownership: Ownership) -> dict[str, Any] | None:
         return None  # the disk was full: the end is unknown
 
 
-def _write_end(container: Container, end: dict[str, Any] | None) -> None:
+def _write_end(container: Container, end: EndNote | None) -> None:
     if end is not None:
         code, oom = end["ExitCode"], end["OOMKilled"]
         mark_ended(container, code, oom=oom, error=end["Error"], finished_at=end["FinishedAt"])

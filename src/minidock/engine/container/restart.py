@@ -26,8 +26,8 @@ from minidock.signals import SIGKILL, stop_signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from minidock.document_types.container import ContainerConfig, ContainerDocument
+    from minidock.document_types.host_config import HostConfig
     from minidock.engine.container.containers import Container
     from minidock.paths import ContainerPaths
 
@@ -63,13 +63,13 @@ class Policy:
         return False
 
 
-def policy_of(host_config: dict[str, Any]) -> Policy:
+def policy_of(host_config: HostConfig) -> Policy:
     """Return the policy of a HostConfig; a missing or empty one is "no"."""
     asked = host_config.get("RestartPolicy") or {}
     return Policy(asked.get("Name") or NO, int(asked.get("MaximumRetryCount") or 0))
 
 
-def check_policy(host_config: dict[str, Any]) -> None:
+def check_policy(host_config: HostConfig) -> None:
     """Raise UsageError for an unknown policy, with dockerd's message."""
     policy = policy_of(host_config)
     if policy.name not in (NO, ON_FAILURE, ALWAYS, UNLESS_STOPPED):
@@ -115,7 +115,7 @@ def should_restart(container: Container, exit_code: int) -> bool:
     )
 
 
-def should_start_at_boot(document: dict[str, Any], *, manually_stopped: bool) -> bool:
+def should_start_at_boot(document: ContainerDocument, *, manually_stopped: bool) -> bool:
     """Whether this stopped container is started after a reboot.
 
     One that never ran is not.
@@ -128,7 +128,7 @@ def should_start_at_boot(document: dict[str, Any], *, manually_stopped: bool) ->
     )
 
 
-def cancels_restart(config: dict[str, Any], number: int) -> bool:
+def cancels_restart(config: ContainerConfig, number: int) -> bool:
     """Whether a signal from a user means that the container must not be restarted.
 
     Its stop signal and SIGKILL do; if it has no stop signal of its own, every signal does.

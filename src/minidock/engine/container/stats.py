@@ -18,7 +18,7 @@ from minidock.errors import KernelError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from minidock.document_types.container import ContainerState
 
 
 class Sample:
@@ -79,5 +79,5 @@ def _network_bytes(container: Container) -> tuple[int, int]:
     return received, sent
 
 
-def _pid(state: dict[str, Any]) -> int:
-    return int(state["Pid"])
+def _pid(state: ContainerState) -> int:
+    return state["Pid"]

@@ -18,8 +18,10 @@ from minidock.signals import stop_signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Literal
 
+    from minidock.document_types.container import CreateBody, Healthcheck
+    from minidock.document_types.host_config import HostConfig
     from minidock.paths import Store
 
 _ALNUM = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
@@ -39,7 +41,7 @@ def check_name(name: str, *, what: str = "container") -> None:
         raise UsageError(f"invalid {what} name: {len(name)} characters, at most 200 are allowed")
 
 
-def check_body(store: Store, body: dict[str, Any]) -> None:
+def check_body(store: Store, body: CreateBody) -> None:
     """Raise UsageError for an invalid ContainerCreate body."""
     host = body.get("HostConfig") or {}
     _check_lines_of_files(body, host)
@@ -63,21 +65,23 @@ def check_body(store: Store, body: dict[str, Any]) -> None:
     _check_address(body, host)
 
 
-def _check_lines_of_files(body: dict[str, Any], host: dict[str, Any]) -> None:
+def _check_lines_of_files(body: CreateBody, host: HostConfig) -> None:
     """Check values that become a word or a line of /etc/hostname, /etc/hosts or resolv.conf."""
-    for field in ("Hostname", "Domainname"):
-        value = body.get(field) or ""
+    name: Literal["Hostname", "Domainname"]
+    for name in ("Hostname", "Domainname"):
+        value = body.get(name) or ""
         if not set(value) <= _NAME_CHARACTERS or len(value) > _HOST_NAME_MAX:
             raise UsageError(
-                f"invalid {field.lower()} {value!r}: letters, digits, '.', '-' and '_', "
+                f"invalid {name.lower()} {value!r}: letters, digits, '.', '-' and '_', "
                 f"at most {_HOST_NAME_MAX} of them"
             )
+    field: Literal["ExtraHosts", "Dns", "DnsOptions", "DnsSearch"]
     for field in ("ExtraHosts", "Dns", "DnsOptions", "DnsSearch"):
         for value in host.get(field) or []:
             _one_line(value, field)
 
 
-def _check_process(body: dict[str, Any]) -> None:
+def _check_process(body: CreateBody) -> None:
     """Check the arguments of execve(2), environment and command, and the working directory."""
     for entry in body.get("Env") or []:
         if "\0" in entry or not entry or entry.startswith("="):
@@ -92,7 +96,7 @@ def _check_process(body: dict[str, Any]) -> None:
         )
 
 
-def _check_hostname_is_own(host: dict[str, Any]) -> None:
+def _check_hostname_is_own(host: HostConfig) -> None:
     """Check that --hostname comes with a UTS namespace of the container's own."""
     if (host.get("NetworkMode") or "").startswith("container:"):
         raise UsageError(
@@ -106,7 +110,7 @@ def _check_hostname_is_own(host: dict[str, Any]) -> None:
         )
 
 
-def warnings_of(body: dict[str, Any]) -> list[str]:
+def warnings_of(body: CreateBody) -> list[str]:
     """Return Docker's warnings about options of a body that have no effect."""
     host = body.get("HostConfig") or {}
     if host.get("NetworkMode") == "host" and host.get("PortBindings"):
@@ -114,7 +118,7 @@ def warnings_of(body: dict[str, Any]) -> list[str]:
     return []
 
 
-def _check_address(body: dict[str, Any], host: dict[str, Any]) -> None:
+def _check_address(body: CreateBody, host: HostConfig) -> None:
     """Check that --ip comes with a user-defined network."""
     endpoints = (body.get("NetworkingConfig") or {}).get("EndpointsConfig") or {}
     mode = host.get("NetworkMode") or "default"
@@ -157,13 +161,15 @@ def _one_line(value: str, field: str) -> None:
         raise UsageError(f"{field}: {value!r} has a control character; it must fit on one line")
 
 
-def _check_health(check: dict[str, Any]) -> None:
+def _check_health(check: Healthcheck) -> None:
+    field: Literal["Interval", "Timeout", "StartPeriod", "StartInterval"]
     for field in ("Interval", "Timeout", "StartPeriod", "StartInterval"):
         if 0 < (check.get(field) or 0) < _SHORTEST_NS:
             raise UsageError(f"{field} in Healthcheck cannot be less than 1ms")
 
 
-def _check_memory(host: dict[str, Any]) -> None:
+def _check_memory(host: HostConfig) -> None:
+    limit: Literal["Memory", "MemorySwap", "MemoryReservation", "ShmSize"]
     for limit in ("Memory", "MemorySwap", "MemoryReservation", "ShmSize"):
         if (host.get(limit) or 0) >= 1 << 63:
             raise UsageError(f"{limit} is too large: {host[limit]} bytes")
@@ -182,7 +188,7 @@ def _check_memory(host: dict[str, Any]) -> None:
         )
 
 
-def _check_cpus(host: dict[str, Any]) -> None:
+def _check_cpus(host: HostConfig) -> None:
     cpus = (host.get("NanoCpus") or 0) / 1e9
     there = os.cpu_count() or 1
     if cpus < 0 or cpus > there:
@@ -193,10 +199,11 @@ def _check_cpus(host: dict[str, Any]) -> None:
         raise UsageError("Conflicting options: Nano CPUs and CPU Period cannot both be set")
 
 
-def _check_modes(store: Store, host: dict[str, Any]) -> None:
+def _check_modes(store: Store, host: HostConfig) -> None:
     """Check namespaces shared with another container: it must exist, and run, at start."""
     from minidock.engine.container.lookup import find
 
+    field: Literal["NetworkMode", "PidMode", "IpcMode", "UTSMode"]
     for field in ("NetworkMode", "PidMode", "IpcMode", "UTSMode"):
         mode = host.get(field) or ""
         if mode.startswith("container:"):

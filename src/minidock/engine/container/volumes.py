@@ -36,7 +36,8 @@ from minidock.paths import Store, is_component
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import builtins
-    from typing import Any
+
+    from minidock.document_types.store import VolumeDocument, VolumeInspect
 
 _SHAPE = {
     "Name": str, "CreatedAt": str, "Driver": str, "Scope": str, "Labels": (Each(str), None),
@@ -56,7 +57,7 @@ def create(
     options: dict[str, str],
     labels: dict[str, str],
     made_for: str = "",
-) -> dict[str, Any]:
+) -> VolumeInspect:
     """Create a volume; an existing one is returned unchanged.
 
     name: None for an anonymous one. made_for: the id of a container that is being created; if that
@@ -92,7 +93,7 @@ def write_document(
     store: Store, name: str, *, options: dict[str, str], labels: dict[str, str]
 ) -> None:
     """Write volume.json, which completes a volume. The caller holds the volumes' lock."""
-    document = {
+    document: VolumeDocument = {
         "CreatedAt": timestamp()[:19] + "Z",
         "Driver": "local",
         "Labels": labels or None,
@@ -103,7 +104,7 @@ def write_document(
     write(_document_path(store, name), jsontext.dumps(document), durable=True)
 
 
-def list(store: Store) -> builtins.list[dict[str, Any]]:
+def list(store: Store) -> builtins.list[VolumeInspect]:
     """List the documents of all volumes, by name."""
     found = []
     try:
@@ -120,18 +121,26 @@ def list(store: Store) -> builtins.list[dict[str, Any]]:
     return found
 
 
-def inspect(store: Store, name: str) -> dict[str, Any]:
+def inspect(store: Store, name: str) -> VolumeInspect:
     """Return a volume's document; raises NotFound, DamagedFile."""
     if not _may_be_name(name) or not _is_volume(store, name):
         raise NotFound(f"get {name}: no such volume", hint="`minidock volume ls` lists them")
     path_of_document = _document_path(store, name)
     try:
-        document: dict[str, Any] = read(path_of_document, _SHAPE)
+        document: VolumeDocument = read(path_of_document, _SHAPE)
     except FileNotFoundError:
         raise DamagedFile(path_of_document, "it is missing, but the volume exists") from None
     if document["Name"] != name:
         raise DamagedFile(path_of_document, "it belongs to another volume")
-    return dict(sorted({**document, "Mountpoint": path(store, name)}.items()))
+    return {
+        "CreatedAt": document["CreatedAt"],
+        "Driver": document["Driver"],
+        "Labels": document["Labels"],
+        "Mountpoint": path(store, name),
+        "Name": name,
+        "Options": document["Options"],
+        "Scope": document["Scope"],
+    }
 
 
 def remove(store: Store, name: str, *, force: bool = False) -> None:

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NoReturn
 
+    from minidock.document_types.container import MountPoint
     from minidock.engine.container.containers import Container
 
 _story = ""  # of this process's copies
@@ -165,7 +166,7 @@ def _enter(container: Container, lowerdirs: list[str]) -> None:
     sys.path_hooks.clear()
 
 
-def _source(container: Container, point: dict[str, Any]) -> str:
+def _source(container: Container, point: MountPoint) -> str:
     """What is mounted there: of a part of a volume, its place in the container's directory."""
     return str(point.get("SubpathAt") or point["Source"])
 

@@ -22,7 +22,7 @@ import posixpath
 from minidock.engine.dockerfile.dockerfile_error import DockerfileError
 from minidock.engine.dockerfile.duration import format_go_duration
 from minidock.engine.dockerfile.glob import GROWTH_MAX
-from minidock.engine.dockerfile.health import parse_healthcheck
+from minidock.engine.dockerfile.health import HEALTH_DURATIONS, parse_healthcheck
 from minidock.engine.dockerfile.pairs import name_values, quoted_words
 from minidock.engine.dockerfile.ports import exposed_ports
 from minidock.engine.dockerfile.shell_words import (
@@ -39,17 +39,17 @@ from minidock.signals import signal_number
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any
 
+    from minidock.document_types.container import ContainerConfig
     from minidock.engine.dockerfile.instruction import Instruction
 
-    Apply = Callable[[dict[str, Any], Instruction, Mapping[str, str]], str]
+    Apply = Callable[[ContainerConfig, Instruction, Mapping[str, str]], str]
 
 DEFAULT_SHELL = ["/bin/sh", "-c"]
 
 
 def apply(
-    config: dict[str, Any],
+    config: ContainerConfig,
     instruction: Instruction,
     variables: Mapping[str, str],
     *,
@@ -98,35 +98,36 @@ def arg_pairs(
     return found
 
 
-def with_shell(config: dict[str, Any], command: str) -> list[str]:
+def with_shell(config: ContainerConfig, command: str) -> list[str]:
     """The argv of a command in shell form: SHELL, then the command as one argument."""
     return [*(config.get("Shell") or DEFAULT_SHELL), command]
 
 
-def environment(config: dict[str, Any]) -> dict[str, str]:
+def environment(config: ContainerConfig) -> dict[str, str]:
     """The environment variables of a run config."""
     return dict(entry.partition("=")[::2] for entry in config.get("Env") or [])
 
 
-def _command(config: dict[str, Any], instruction: Instruction) -> list[str]:
+def _command(config: ContainerConfig, instruction: Instruction) -> list[str]:
     if instruction.json is not None:
         return list(instruction.json)
     return with_shell(config, instruction.text)
 
 
-def _cmd(config: dict[str, Any], instruction: Instruction, _: Mapping[str, str]) -> str:
-    config["Cmd"] = _command(config, instruction)
+def _cmd(config: ContainerConfig, instruction: Instruction, _: Mapping[str, str]) -> str:
+    command = _command(config, instruction)
+    config["Cmd"] = command
     config["ArgsEscaped"] = True  # for Windows only; Docker sets it for every CMD
-    return f"CMD {_quote_list(config['Cmd'])}"
+    return f"CMD {_quote_list(command)}"
 
 
-def _entrypoint(config: dict[str, Any], instruction: Instruction, _: Mapping[str, str]) -> str:
+def _entrypoint(config: ContainerConfig, instruction: Instruction, _: Mapping[str, str]) -> str:
     command = _command(config, instruction)
     config["Entrypoint"] = command or None
     return f"ENTRYPOINT {_quote_list(command)}"
 
 
-def _env(config: dict[str, Any], instruction: Instruction, variables: Mapping[str, str]) -> str:
+def _env(config: ContainerConfig, instruction: Instruction, variables: Mapping[str, str]) -> str:
     entries = list(config.get("Env") or [])
     added = pairs(instruction, variables)
     for name, value in added:
@@ -142,7 +143,7 @@ def _env(config: dict[str, Any], instruction: Instruction, variables: Mapping[st
     return _join_pairs("ENV", added)
 
 
-def _label(config: dict[str, Any], instruction: Instruction, variables: Mapping[str, str]) -> str:
+def _label(config: ContainerConfig, instruction: Instruction, variables: Mapping[str, str]) -> str:
     added = pairs(instruction, variables)
     labels = {**(config.get("Labels") or {}), **dict(added)}
     if sum(len(name) + len(value) for name, value in labels.items()) > GROWTH_MAX:
@@ -151,8 +152,8 @@ def _label(config: dict[str, Any], instruction: Instruction, variables: Mapping[
     return _join_pairs("LABEL", added)
 
 
-def _expose(config: dict[str, Any], instruction: Instruction, variables: Mapping[str, str]) -> str:
-    ports: dict[str, dict[str, str]] = {}
+def _expose(config: ContainerConfig, instruction: Instruction, variables: Mapping[str, str]) -> str:
+    ports: dict[str, dict[str, object]] = {}
     for word in sorted(instruction.words()):  # Docker reports errors in sorted order
         for port in expand_words(word, variables, escape=instruction.escape):
             ports.update(dict.fromkeys(exposed_ports(port), {}))
@@ -161,7 +162,7 @@ def _expose(config: dict[str, Any], instruction: Instruction, variables: Mapping
     return f"EXPOSE map[{' '.join(f'{port}:{{}}' for port in sorted(ports))}]"
 
 
-def _volume(config: dict[str, Any], instruction: Instruction, variables: Mapping[str, str]) -> str:
+def _volume(config: ContainerConfig, instruction: Instruction, variables: Mapping[str, str]) -> str:
     words = (word.strip(SPACES) for word in instruction.words())
     paths = [expand(word, variables, escape=instruction.escape) for word in words]
     if not all(paths):
@@ -170,7 +171,9 @@ def _volume(config: dict[str, Any], instruction: Instruction, variables: Mapping
     return f"VOLUME [{' '.join(paths)}]"
 
 
-def _workdir(config: dict[str, Any], instruction: Instruction, variables: Mapping[str, str]) -> str:
+def _workdir(
+    config: ContainerConfig, instruction: Instruction, variables: Mapping[str, str]
+) -> str:
     path = expand(instruction.text, variables, escape=instruction.escape)
     if not path.startswith("/"):
         path = posixpath.normpath(posixpath.join("/", config.get("WorkingDir") or "/", path))
@@ -179,13 +182,13 @@ def _workdir(config: dict[str, Any], instruction: Instruction, variables: Mappin
     return f"WORKDIR {path}"
 
 
-def _user(config: dict[str, Any], instruction: Instruction, variables: Mapping[str, str]) -> str:
+def _user(config: ContainerConfig, instruction: Instruction, variables: Mapping[str, str]) -> str:
     config["User"] = expand(instruction.text, variables, escape=instruction.escape)
     return f"USER {config['User']}"
 
 
 def _stopsignal(
-    config: dict[str, Any], instruction: Instruction, variables: Mapping[str, str]
+    config: ContainerConfig, instruction: Instruction, variables: Mapping[str, str]
 ) -> str:
     name = expand(instruction.text, variables, escape=instruction.escape)
     if not _is_signal(name):
@@ -194,21 +197,23 @@ def _stopsignal(
     return f"STOPSIGNAL {name}"
 
 
-def _shell(config: dict[str, Any], instruction: Instruction, _: Mapping[str, str]) -> str:
-    config["Shell"] = list(instruction.json or [])
-    return f"SHELL [{' '.join(config['Shell'])}]"
+def _shell(config: ContainerConfig, instruction: Instruction, _: Mapping[str, str]) -> str:
+    shell = list(instruction.json or [])
+    config["Shell"] = shell
+    return f"SHELL [{' '.join(shell)}]"
 
 
-def _healthcheck(config: dict[str, Any], instruction: Instruction, _: Mapping[str, str]) -> str:
+def _healthcheck(config: ContainerConfig, instruction: Instruction, _: Mapping[str, str]) -> str:
     check = parse_healthcheck(instruction)
     config["Healthcheck"] = check
-    fields = ("Interval", "Timeout", "StartPeriod", "StartInterval")
-    durations = " ".join(f'"{format_go_duration(check.get(field, 0))}"' for field in fields)
+    durations = " ".join(
+        f'"{format_go_duration(check.get(field, 0))}"' for field in HEALTH_DURATIONS.values()
+    )
     retries = go_quote_rune(check.get("Retries", 0))  # Docker prints the number as a character
     return f"HEALTHCHECK &{{{_quote_list(check['Test'])} {durations} {retries}}}"
 
 
-def _onbuild(config: dict[str, Any], instruction: Instruction, _: Mapping[str, str]) -> str:
+def _onbuild(config: ContainerConfig, instruction: Instruction, _: Mapping[str, str]) -> str:
     trigger = instruction.line.lstrip(SPACES)[len(instruction.written_keyword) :].lstrip(SPACES)
     for document in instruction.heredocs:
         trigger += f"\n{document.content}{document.name}"
@@ -216,7 +221,7 @@ def _onbuild(config: dict[str, Any], instruction: Instruction, _: Mapping[str, s
     return ""
 
 
-def _maintainer(_: dict[str, Any], instruction: Instruction, __: Mapping[str, str]) -> str:
+def _maintainer(_: ContainerConfig, instruction: Instruction, __: Mapping[str, str]) -> str:
     """The author is not in the run config: the caller sets it from `instruction.text`."""
     return f"MAINTAINER {instruction.text}"
 

@@ -18,8 +18,8 @@ from minidock.engine.dockerfile.dockerfile_error import DockerfileError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
 
+    from minidock.document_types.container import ContainerConfig
     from minidock.engine.dockerfile.instruction import Instruction
 
 ALLOWED = (
@@ -37,12 +37,12 @@ ALLOWED = (
 )
 
 
-def apply_changes(run_config: dict[str, Any], changes: Iterable[str]) -> dict[str, Any]:
+def apply_changes(run_config: ContainerConfig, changes: Iterable[str]) -> ContainerConfig:
     """Apply instructions in order to a copy of an image's run config.
 
     Raises DockerfileError with Docker's message for an invalid or disallowed instruction.
     """
-    changed: dict[str, Any] = jsontext.loads(jsontext.dumps(run_config))
+    changed: ContainerConfig = jsontext.loads(jsontext.dumps(run_config))
     cmd_is_set = False
     for text in changes:
         for instruction in _instructions(text):
@@ -68,7 +68,7 @@ def _instructions(text: str) -> list[Instruction]:
     return found
 
 
-def _apply(changed: dict[str, Any], instruction: Instruction, *, cmd_is_set: bool) -> None:
+def _apply(changed: ContainerConfig, instruction: Instruction, *, cmd_is_set: bool) -> None:
     variables = config.environment(changed)
     config.apply(changed, instruction, variables, cmd_is_set=cmd_is_set)
     keyword, has_words = instruction.keyword, bool(instruction.text)

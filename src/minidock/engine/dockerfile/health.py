@@ -9,11 +9,12 @@ from minidock.numerals import is_decimal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Literal
 
+    from minidock.document_types.container import Healthcheck
     from minidock.engine.dockerfile.instruction import Instruction
 
-_DURATIONS = {
+HEALTH_DURATIONS: dict[str, Literal["Interval", "Timeout", "StartPeriod", "StartInterval"]] = {
     "interval": "Interval",
     "timeout": "Timeout",
     "start-period": "StartPeriod",
@@ -22,7 +23,7 @@ _DURATIONS = {
 _MINIMUM_NS = 1_000_000
 
 
-def parse_healthcheck(instruction: Instruction) -> dict[str, Any]:
+def parse_healthcheck(instruction: Instruction) -> Healthcheck:
     """The Healthcheck of an image's config. Raises DockerfileError with Docker's message."""
     words = instruction.words() if instruction.json is None else instruction.text.split()
     kind = words[0].upper()
@@ -36,10 +37,10 @@ def parse_healthcheck(instruction: Instruction) -> dict[str, Any]:
     if not command or instruction.json == []:
         raise DockerfileError("Missing command after HEALTHCHECK CMD")
     is_exec = instruction.json is not None
-    check: dict[str, Any] = {
+    check: Healthcheck = {
         "Test": ["CMD", *(instruction.json or [])] if is_exec else ["CMD-SHELL", command]
     }
-    for flag, field in _DURATIONS.items():
+    for flag, field in HEALTH_DURATIONS.items():
         if number := _duration(flag, instruction.flag(flag)):
             check[field] = number
     if retries := _retries(instruction.flag("retries")):

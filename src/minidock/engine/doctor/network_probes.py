@@ -16,8 +16,12 @@ from minidock.kernel import iptables, link, namespace
 from minidock.kernel.netlink import Netlink
 from minidock.paths import Store
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.document_types.network import ContainerBinding
+
 _BRIDGE, _ADDRESS, _SUBNET, _PREFIX = "mdtry0", "192.0.2.1", "192.0.2.0/24", 24
-_PUBLISHED = [
+_PUBLISHED: list[ContainerBinding] = [
     {"HostIp": "", "HostPort": 80, "Proto": protocol, "Address": "192.0.2.2",
      "ContainerPort": 80, "Container": "doctor"}
     for protocol in ("tcp", "udp")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 
+from minidock.document import without_empty
 from minidock.engine.image.diff import changes as changes
 from minidock.engine.image.events import emit_image
 from minidock.engine.image.image import Image, NewImage
@@ -25,8 +26,9 @@ from minidock.oci.digest import chain_ids
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
 
+    from minidock.document_types.container import ContainerConfig, ContainerDocument
+    from minidock.document_types.image import HistoryEntry, ImageConfig
     from minidock.engine.image.archive_file import Progress
     from minidock.paths import Store
 
@@ -35,7 +37,7 @@ _EMPTY_LAYER = "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10a
 
 def commit(
     store: Store,
-    document: dict[str, Any],
+    document: ContainerDocument,
     ref: str = "",
     *,
     author: str = "",
@@ -93,30 +95,29 @@ def commit(
 
 
 def _config(
-    parent: dict[str, Any],
+    parent: ImageConfig,
     layers: list[str],
-    run_config: dict[str, Any],
-    step: dict[str, Any],
+    run_config: ContainerConfig,
+    step: HistoryEntry,
     *,
     container_id: str,
-) -> dict[str, Any]:
+) -> ImageConfig:
     """The new image's config, from its parent's. step: the new history entry."""
-    return _without_empty(
-        {
-            "architecture": parent.get("architecture") or image_config.host_architecture(),
-            "author": step["author"],
-            "config": run_config,
-            "container": container_id,
-            "created": step["created"],
-            "history": [*(parent.get("history") or []), _without_empty(step)],
-            "os": "linux",
-            "rootfs": {"type": "layers", "diff_ids": layers},
-            "variant": parent.get("variant") or "",
-        }
-    )
+    made: ImageConfig = {
+        "architecture": parent.get("architecture") or image_config.host_architecture(),
+        "author": step["author"],
+        "config": run_config,
+        "container": container_id,
+        "created": step["created"],
+        "history": [*(parent.get("history") or []), without_empty(step)],
+        "os": "linux",
+        "rootfs": {"type": "layers", "diff_ids": layers},
+        "variant": parent.get("variant") or "",
+    }
+    return without_empty(made)
 
 
-def _merged(config: dict[str, Any], changes: Iterable[str]) -> dict[str, Any]:
+def _merged(config: ContainerConfig, changes: Iterable[str]) -> ContainerConfig:
     """Apply the changes to the container's configuration; as in Docker, they cannot clear CMD."""
     base = image_config.normalised(config)
     lines = list(changes)
@@ -129,7 +130,3 @@ def _merged(config: dict[str, Any], changes: Iterable[str]) -> dict[str, Any]:
         changed["Cmd"] = changed.get("Cmd") or base.get("Cmd")
         changed["Entrypoint"] = changed.get("Entrypoint") or base.get("Entrypoint")
     return changed
-
-
-def _without_empty(fields: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value}

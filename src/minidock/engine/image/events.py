@@ -10,8 +10,7 @@ from minidock.errors import StoreError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from minidock.document_types.store import Event
     from minidock.engine.image.image import Image
     from minidock.paths import Store
 
@@ -27,7 +26,7 @@ def emit_image(store: Store, image: Image, action: str, *, name: str = "", actor
 
 def image_event(
     image: Image, action: str, *, name: str = "", actor: str = "", labelled: bool = True
-) -> dict[str, Any]:
+) -> Event:
     """Make an event of an image for a later `emit_all`, when the image may be deleted."""
     labels: dict[str, str] = {}
     try:

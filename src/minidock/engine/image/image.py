@@ -19,8 +19,8 @@ from minidock.oci import image_config
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
 
+    from minidock.document_types.image import ImageConfig, ImageInspect, ImageRecord
     from minidock.paths import Store
 
 _RELOAD_HINT = "load, pull or build the image again; rmi -f removes the damaged one"
@@ -33,9 +33,7 @@ class Image:
     created: RFC 3339, from its config. size: bytes of its layers' files. parent: an ID or "".
     """
 
-    def __init__(
-        self, store: Store, image_id: str, record: dict[str, Any], names: list[str]
-    ) -> None:
+    def __init__(self, store: Store, image_id: str, record: ImageRecord, names: list[str]) -> None:
         self._store = store
         self.id = image_id
         names = sort_names(names)
@@ -46,10 +44,10 @@ class Image:
         self.created: str = record["created"]
         self.parent: str = record["parent"]
         self.tagged: str = record["tagged"]
-        self._config: dict[str, Any] | None = None
+        self._config: ImageConfig | None = None
 
     @property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> ImageConfig:
         """The image's config, parsed. Raises DamagedFile."""
         if self._config is None:
             self._config = jsontext.loads(
@@ -89,7 +87,7 @@ class Image:
         """The directories of the layers' files, lowest first."""
         return [f"{self._store.layer(chain_id)}/diff" for chain_id in self.chain_ids]
 
-    def inspect(self) -> dict[str, Any]:
+    def inspect(self) -> ImageInspect:
         """The image in the shape of `docker image inspect`."""
         config = self.config
         history = config.get("history") or [{}]
@@ -97,7 +95,7 @@ class Image:
         graph_data = {"LowerDir": ":".join(reversed(directories[:-1]))} if directories[1:] else {}
         if directories:
             graph_data["UpperDir"] = directories[-1]
-        inspected = {
+        inspected: ImageInspect = {
             "Id": self.id,
             "RepoTags": self.references,
             "RepoDigests": self.digests,
@@ -108,17 +106,16 @@ class Image:
             "Author": config.get("author") or "",
             "Config": image_config.normalised(config.get("config")),
             "Architecture": config.get("architecture") or "",
-        }
-        if config.get("variant"):
-            inspected["Variant"] = config["variant"]
-        return {
-            **inspected,
+            "Variant": config.get("variant") or "",
             "Os": config.get("os") or "",
             "Size": self.size,
             "GraphDriver": {"Data": graph_data, "Name": "overlay"},
             "RootFS": {"Type": "layers", "Layers": image_config.diff_ids(config)},
             "Metadata": {"LastTagTime": self.tagged or NEVER},
         }
+        if not inspected["Variant"]:
+            del inspected["Variant"]
+        return inspected
 
 
 class NewImage:

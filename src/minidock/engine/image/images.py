@@ -26,8 +26,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from builtins import list as List  # the method `list` shadows it
     from collections.abc import Callable, Iterable
-    from typing import Any
 
+    from minidock.document_types.image import ImageCatalogue
     from minidock.engine.image.layers import StagedLayer
     from minidock.paths import Store
 
@@ -137,24 +137,24 @@ class ImageStore:
                 images_json.write(self._store, catalogue)
         return [], moved
 
-    def _image(self, catalogue: dict[str, dict[str, Any]], image_id: str) -> Image:
+    def _image(self, catalogue: ImageCatalogue, image_id: str) -> Image:
         names = [name for name, owner in catalogue["references"].items() if owner == image_id]
         return Image(self._store, image_id, catalogue["images"][image_id], names)
 
-    def _write_image(self, catalogue: dict[str, dict[str, Any]], image: NewImage) -> dict[str, str]:
+    def _write_image(self, catalogue: ImageCatalogue, image: NewImage) -> dict[str, str]:
         """Write an image's config and record; returns the names that moved."""
         from minidock.engine.image.layers import read_layer
 
         config = jsontext.loads(image.config_bytes)
         if not os.path.exists(self._store.blob(image.id)):
             document.write(self._store.blob(image.id), image.config_bytes, durable=True)
-        known = catalogue["images"].get(image.id, {})
+        known = catalogue["images"].get(image.id)
         catalogue["images"][image.id] = {
             "layers": image.chain_ids,
             "size": sum(read_layer(self._store, c)["size"] for c in image.chain_ids),
             "created": config.get("created") or NEVER,
-            "parent": image.parent or known.get("parent", ""),
-            "tagged": _now() if image.names else known.get("tagged", ""),
+            "parent": image.parent or (known["parent"] if known else ""),
+            "tagged": _now() if image.names else (known["tagged"] if known else ""),
         }
         references = catalogue["references"]
         before = {name: references.get(name, image.id) for name in image.names}

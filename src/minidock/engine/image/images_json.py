@@ -24,8 +24,8 @@ from minidock.oci.digest import PREFIX, is_digest, is_hex
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
 
+    from minidock.document_types.image import ImageCatalogue
     from minidock.paths import Store
 
 _RECORD = {
@@ -35,7 +35,7 @@ _RECORD = {
 _SHAPE = {"images": Each(_RECORD), "references": Each(str)}
 
 
-def read(store: Store) -> dict[str, dict[str, Any]]:
+def read(store: Store) -> ImageCatalogue:
     """Read images.json.
 
     Raises DamagedFile, also if it is missing although image configs exist; StoreError for a
@@ -44,7 +44,7 @@ def read(store: Store) -> dict[str, dict[str, Any]]:
     if not is_initialized(store):
         return {"images": {}, "references": {}}
     try:
-        catalogue: dict[str, dict[str, Any]] = document.read(store.images, _SHAPE)
+        catalogue: ImageCatalogue = document.read(store.images, _SHAPE)
     except FileNotFoundError:
         if count := len(_configs(store)):
             text = f"it is missing, but the store has {count} images"
@@ -67,12 +67,12 @@ def _configs(store: Store) -> list[str]:
         return []
 
 
-def write(store: Store, catalogue: dict[str, dict[str, Any]]) -> None:
+def write(store: Store, catalogue: ImageCatalogue) -> None:
     """Write images.json; the caller holds the store's lock."""
     document.write(store.images, jsontext.dumps(catalogue), durable=True)
 
 
-def find_id(catalogue: dict[str, dict[str, Any]], ref: str) -> str:
+def find_id(catalogue: ImageCatalogue, ref: str) -> str:
     """The ID of the image that a reference means, or "".
 
     Tries, in Docker's order, a full ID, a name, and an ID prefix.
@@ -103,7 +103,7 @@ def sort_names(names: Iterable[str]) -> list[str]:
     return sorted(listed, key=lambda n: str(reference.parse(n))) if len(listed) > 1 else listed
 
 
-def names_by_image(catalogue: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
+def names_by_image(catalogue: ImageCatalogue) -> dict[str, list[str]]:
     names: dict[str, list[str]] = {}
     for name, image_id in catalogue["references"].items():
         names.setdefault(image_id, []).append(name)

@@ -34,8 +34,9 @@ from minidock.oci.digest import PREFIX, short
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
+    from minidock.document_types.image import ImageCatalogue
+    from minidock.document_types.store import Event
     from minidock.engine.image.images import Users
     from minidock.paths import Store
 
@@ -95,7 +96,7 @@ class _Removal:
     """One removal, on images.json as read under the lock; `write` applies it."""
 
     def __init__(
-        self, store: Store, catalogue: dict[str, dict[str, Any]], in_use: Users, staging: str
+        self, store: Store, catalogue: ImageCatalogue, in_use: Users, staging: str
     ) -> None:
         self._store = store
         self.catalogue = catalogue
@@ -108,7 +109,7 @@ class _Removal:
         self._cached_layers: set[str] | None = None  # layers in the build cache
         self._removed_layers: list[str] = []  # chain IDs
         self._removed_configs: list[str] = []
-        self.events: list[dict[str, Any]] = []  # emitted by `write`
+        self.events: list[Event] = []  # emitted by `write`
 
     def remove(self, ref: str, *, force: bool, keep_parents: bool = False) -> None:
         """Untag and delete what `ref` means."""

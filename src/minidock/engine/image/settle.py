@@ -19,12 +19,11 @@ from minidock.paths import is_sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from minidock.document_types.image import ImageCatalogue, ImageRecord
     from minidock.paths import Store
 
 
-def move_out(store: Store, catalogue: dict[str, dict[str, Any]], directory: str) -> list[str]:
+def move_out(store: Store, catalogue: ImageCatalogue, directory: str) -> list[str]:
     """Move layers that neither an image nor the build cache references into a staging directory.
 
     The caller holds the store's lock. Returns their names there: chain IDs without "sha256:".
@@ -66,7 +65,7 @@ def settle(store: Store) -> None:
         images_json.write(store, catalogue)
 
 
-def _is_whole(store: Store, image_id: str, record: dict[str, Any]) -> bool:
+def _is_whole(store: Store, image_id: str, record: ImageRecord) -> bool:
     """Whether an image's config and all of its layers exist."""
     parts = [store.blob(image_id), *(store.layer(chain_id) for chain_id in record["layers"])]
     return all(os.path.exists(part) for part in parts)

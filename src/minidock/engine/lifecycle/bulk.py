@@ -28,12 +28,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from minidock.document_types.host_config import JoiningMode
     from minidock.paths import Store
 
     Report = tuple[Container, MinidockError | None]
 
 _FOREVER = float("inf")
-_JOINING = ("NetworkMode", "PidMode", "IpcMode")
+_JOINING: tuple[JoiningMode, ...] = ("NetworkMode", "PidMode", "IpcMode")
 
 
 def start_all(store: Store) -> Iterator[Report]:

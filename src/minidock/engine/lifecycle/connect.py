@@ -26,12 +26,12 @@ from minidock.runtime.channel import rebuild_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from minidock.document_types.message import NetworkChange
+    from minidock.document_types.network import EndpointRequest
     from minidock.paths import Store
 
 
-def connect(store: Store, network: str, reference: str, asked: dict[str, Any]) -> None:
+def connect(store: Store, network: str, reference: str, asked: EndpointRequest) -> None:
     """Connect a container to one more network.
 
     asked: {"IPAMConfig": {"IPv4Address"}, "Aliases"}, each of which may be missing.
@@ -78,7 +78,7 @@ def disconnect(store: Store, network: str, reference: str) -> None:
         container.save()
 
 
-def check_endpoint(store: Store, network: str, asked: dict[str, Any]) -> None:
+def check_endpoint(store: Store, network: str, asked: EndpointRequest) -> None:
     """Raise UsageError if the network does not support a chosen address, or aliases."""
     address = (asked.get("IPAMConfig") or {}).get("IPv4Address")
     if asked.get("Aliases") and network == DEFAULT:
@@ -110,7 +110,7 @@ def _check_mode(container: Container, network: str) -> None:
         )
 
 
-def _request_change(container: Container, change: dict[str, Any]) -> None:
+def _request_change(container: Container, change: NetworkChange) -> None:
     if change["asked"] is not None:
         require_not_connected(container, change["network"])
     if container.restarting:

@@ -28,7 +28,7 @@ def pause(store: Store, reference: str) -> None:
             )
         with _while_it_lives(container):
             cgroup_of(store, container.id).freeze()
-        container.state.update(Paused=True, Status="paused")
+        container.state.update({"Paused": True, "Status": "paused"})
         container.save()
     emit_container(container, "pause")
 
@@ -42,7 +42,7 @@ def unpause(store: Store, reference: str) -> None:
         container.reload()
         with _while_it_lives(container):
             cgroup_of(store, container.id).thaw()
-        container.state.update(Paused=False, Status="running")
+        container.state.update({"Paused": False, "Status": "running"})
         container.save()
     emit_container(container, "unpause")
 

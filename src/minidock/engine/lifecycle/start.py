@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable
 
+    from minidock.document_types.message import LaunchRequest
+
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _prepared: tuple[_socket.socket, list[str]] | None = None
 
@@ -175,7 +177,7 @@ def send_launch(
     if attach is not None:
         attach.stdin = attach.stdin and bool(container.config.get("OpenStdin"))
     size = list(get_size(1)) if container.config.get("Tty") and os.isatty(1) else None
-    request = {
+    request: LaunchRequest = {
         "id": container.id,
         "attach": attach.streams() if attach else None,
         "explain": explain,

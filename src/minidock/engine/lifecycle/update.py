@@ -8,6 +8,7 @@ Source: Docker Engine API 1.45 ContainerUpdate; what docker 26.1 refuses, in its
 
 from __future__ import annotations
 
+from minidock.document import without_empty
 from minidock.engine.container.cgroups import block_io, cgroup_of
 from minidock.engine.container.containers import Container
 from minidock.engine.container.events import emit_container
@@ -20,14 +21,13 @@ from minidock.oci.runtime_config import resources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Literal
 
+    from minidock.document_types.host_config import HostConfig
     from minidock.paths import Store
 
-_CPU = ("NanoCpus", "CpuPeriod", "CpuQuota", "CpuShares", "CpusetCpus", "CpusetMems")
 
-
-def update(store: Store, reference: str, changes: dict[str, Any]) -> None:
+def update(store: Store, reference: str, changes: HostConfig) -> None:
     """Change a container's HostConfig. changes: its fields; 0 and "" leave a limit as it is.
 
     PidsLimit of 0 or less lifts that limit. Raises NotFound, and Conflict for values that
@@ -36,9 +36,9 @@ def update(store: Store, reference: str, changes: dict[str, Any]) -> None:
     container = wait_until_settled(store, reference)
     with container.editing():
         container.reload()
-        values = {name: value for name, value in changes.items() if value or name == "PidsLimit"}
-        if values.get("PidsLimit", 0) < 0:
-            values["PidsLimit"] = 0
+        values = without_empty(changes)
+        if "PidsLimit" in changes:
+            values["PidsLimit"] = max(changes["PidsLimit"] or 0, 0)
         try:
             _check(container.host_config, values)
             check_policy({**container.host_config, **values})
@@ -59,7 +59,7 @@ def update(store: Store, reference: str, changes: dict[str, Any]) -> None:
     emit_container(container, "update")
 
 
-def _check(now: dict[str, Any], values: dict[str, Any]) -> None:
+def _check(now: HostConfig, values: HostConfig) -> None:
     """Reject values that contradict the container's."""
     if "RestartPolicy" in values and now.get("AutoRemove"):
         raise Conflict(
@@ -74,6 +74,7 @@ def _check(now: dict[str, Any], values: dict[str, Any]) -> None:
             "Memory limit should be smaller than already set memoryswap limit, "
             "update the memoryswap at the same time"
         )
+    field: Literal["CpuPeriod", "CpuQuota"]
     for field, words in (("CpuPeriod", "CPU Period"), ("CpuQuota", "CPU Quota")):
         if values.get("NanoCpus") and now.get(field):
             raise Conflict(
@@ -85,13 +86,12 @@ def _check(now: dict[str, Any], values: dict[str, Any]) -> None:
             )
 
 
-def _apply(container: Container, values: dict[str, Any]) -> None:
+def _apply(container: Container, values: HostConfig) -> None:
     """Write the limits to the cgroup; raises Conflict with the kernel's error."""
-    fields = {name: values[name] for name in _CPU if name in values}
-    fields["MemoryReservation"] = values.get("MemoryReservation")
+    fields, now = values.copy(), container.host_config
     if "Memory" in values or "MemorySwap" in values:
-        for name in ("Memory", "MemorySwap"):
-            fields[name] = values.get(name) or container.host_config.get(name)
+        fields["Memory"] = values.get("Memory") or now.get("Memory") or 0
+        fields["MemorySwap"] = values.get("MemorySwap") or now.get("MemorySwap") or 0
     limits = resources(fields, limits_swap=cgroup.supports_swap_limit())
     if "PidsLimit" in values:
         limits["pids"] = {"limit": values["PidsLimit"] or -1}

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable
 
+    from minidock.document_types.message import Streams
     from minidock.paths import Store
 
 DETACHED_CODE = 0
@@ -62,7 +63,7 @@ class Attachment:
         self.detach_keys = parse_detach_keys(detach_keys)
         self.sig_proxy = sig_proxy
 
-    def streams(self) -> dict[str, bool]:
+    def streams(self) -> Streams:
         """The "attach" property of a message."""
         return {"stdin": self.stdin, "stdout": self.stdout, "stderr": self.stderr}
 

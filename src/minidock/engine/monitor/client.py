@@ -12,7 +12,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable
-    from typing import Any, Protocol
+    from typing import Protocol
+
+    from minidock.document_types.message import Streams
 
     class Session(Protocol):
         """The session that a client is attached to (session.py)."""
@@ -45,12 +47,11 @@ class Client:
         protocol.grow_buffer(socket)
         loop.watch(socket.fileno(), READABLE, self._ready)
 
-    def select_streams(self, attach: dict[str, Any] | None) -> None:
+    def select_streams(self, attach: Streams | None) -> None:
         """Select the attached streams."""
-        streams = attach or {}
-        self.stdin = bool(streams.get("stdin"))
-        self.stdout = bool(streams.get("stdout"))
-        self.stderr = bool(streams.get("stderr"))
+        self.stdin = bool(attach and attach["stdin"])
+        self.stdout = bool(attach and attach["stdout"])
+        self.stderr = bool(attach and attach["stderr"])
 
     @property
     def window_is_full(self) -> bool:

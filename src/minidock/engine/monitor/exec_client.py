@@ -16,15 +16,15 @@ from minidock.kernel.terminal import get_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from minidock.document_types.container import ExecConfig
+    from minidock.document_types.message import ExecRequest
     from minidock.paths import Store
 
 _REQUEST_BYTES = 400 * 1024
 
 
 def execute(
-    store: Store, reference: str, process: dict[str, Any], attachment: Attachment | None
+    store: Store, reference: str, process: ExecConfig, attachment: Attachment | None
 ) -> int | None:
     """Run a process in a running container.
 
@@ -45,14 +45,12 @@ def execute(
             hint=f"minidock unpause {container.name}",
         )
     size = list(get_size(1)) if process.get("Tty") and os.isatty(1) else None
-    packet = protocol.message(
-        protocol.EXEC,
-        {
-            "request": process,
-            "attach": attachment.streams() if attachment else None,
-            "size": size,
-        },
-    )
+    request: ExecRequest = {
+        "request": process,
+        "attach": attachment.streams() if attachment else None,
+        "size": size,
+    }
+    packet = protocol.message(protocol.EXEC, request)
     if len(packet) > _REQUEST_BYTES:
         raise UsageError("the command and its environment are too long: 400 KiB at most")
     socket = connect(container)

@@ -11,14 +11,13 @@ from minidock.runtime.exec import ExecStart
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from minidock.document_types.container import ExecConfig
     from minidock.engine.container.containers import Container
 
 
 def enter(
     container: Container,
-    request: dict[str, Any],
+    request: ExecConfig,
     stdio: tuple[int, int, int] | None,
     *,
     size: list[int] | None,

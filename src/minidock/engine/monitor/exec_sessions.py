@@ -17,8 +17,7 @@ from minidock.errors import MinidockError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from minidock.document_types.message import ExecRequest, Streams
     from minidock.runtime.exec import ExecProcess
 
 
@@ -31,7 +30,7 @@ class ExecSessions:
         self._sessions: list[Session] = []
         self._pending: list[PendingExec] = []
 
-    def execute(self, client: Client, content: dict[str, Any]) -> None:
+    def execute(self, client: Client, content: ExecRequest) -> None:
         """Start one more process. content: of EXEC."""
         request, streams = content["request"], content.get("attach")
         events = ExecEvents(self._container, request["Cmd"])
@@ -66,7 +65,7 @@ class ExecSessions:
     def _begin(
         self,
         client: Client,
-        streams: dict[str, Any] | None,
+        streams: Streams | None,
         child: ExecProcess,
         pipes: Pipes | None,
         events: ExecEvents,

@@ -31,8 +31,8 @@ from minidock.runtime.process_config import DEFAULT_PATH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from minidock.document_types.container import ExecConfig
+    from minidock.document_types.runtime_spec import RuntimeConfig, User
     from minidock.engine.container.containers import Container
 
 _FILTERED = "2"  # SECCOMP_MODE_FILTER
@@ -41,7 +41,7 @@ _NOBODY = 65534  # the kernel's overflow uid and gid: owner of nothing
 
 def start_exec_half_made(
     container: Container,
-    request: dict[str, Any],
+    request: ExecConfig,
     stdio: tuple[int, int, int] | None,
     *,
     size: list[int] | None,
@@ -76,7 +76,7 @@ def start_exec_half_made(
         capabilities=bounding,
         no_new_privileges=no_new_privileges,
     )
-    spec["capabilities"].update(effective=permitted, permitted=permitted)
+    spec["capabilities"].update({"effective": permitted, "permitted": permitted})
     if size:
         spec["consoleSize"] = {"height": size[0], "width": size[1]}
     return ExecStart(
@@ -109,14 +109,14 @@ def runs_as_nobody(container: Container, pid: int) -> bool:
     return not _has_given_up(pid, _status(pid), bundle_config(container))
 
 
-def _has_given_up(pid: int, status: dict[str, str], config: dict[str, Any]) -> bool:
+def _has_given_up(pid: int, status: dict[str, str], config: RuntimeConfig) -> bool:
     """Whether init has no more privileges than the container's command will have."""
     allowed = config["process"]["capabilities"]["bounding"]
     filtered = status.get("Seccomp") == _FILTERED or not config["linux"].get("seccomp")
     return filtered and not has_host_on_root(pid) and set(_names(status["CapBnd"])) <= set(allowed)
 
 
-def _as_init(status: dict[str, str]) -> dict[str, Any]:
+def _as_init(status: dict[str, str]) -> User:
     """Init's user, as OCI's "user"."""
     return {
         "uid": int(status["Uid"].split()[1]),

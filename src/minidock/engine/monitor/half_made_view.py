@@ -15,15 +15,15 @@ from minidock.engine.monitor import protocol
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
+    from minidock.document_types.message import LaunchRequest
     from minidock.engine.container.containers import Container
     from minidock.engine.monitor.client import Client
     from minidock.runtime import lifecycle
 
 
 def load_view(
-    request: dict[str, Any], container: Container, starter: Client
+    request: LaunchRequest, container: Container, starter: Client
 ) -> Callable[[lifecycle.Container], None] | None:
     """Load the view that LAUNCH names; None without one."""
     if not request.get("view"):

@@ -34,8 +34,8 @@ from minidock.signals import SIGKILL
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
+    from minidock.document_types.container import ContainerConfig, HealthResult, HealthStatus
     from minidock.runtime.exec import ExecProcess
 
 STARTING, HEALTHY, UNHEALTHY = "starting", "healthy", "unhealthy"
@@ -47,7 +47,7 @@ _OUTPUT_BYTES = 4096
 _NOT_RUN = -1
 
 
-def command_of(config: dict[str, Any]) -> list[str]:
+def command_of(config: ContainerConfig) -> list[str]:
     """A container's check as argv; empty without one. config: Docker's container config."""
     kind, *words = (config.get("Healthcheck") or {}).get("Test") or ["NONE"]
     if kind == "CMD":
@@ -61,7 +61,7 @@ class Health:
     """The health checks of one run of a container."""
 
     def __init__(self, loop: Loop, container: Container, command: list[str]) -> None:
-        asked = container.config["Healthcheck"]
+        asked = container.config["Healthcheck"] or {}
         self._loop = loop
         self._container = container
         self._command = command
@@ -124,7 +124,7 @@ class Health:
             self._failing_streak += 1
             if self._failing_streak >= self._retries:
                 self._status = UNHEALTHY
-        now = {"Status": self._status, "FailingStreak": self._failing_streak}
+        now: HealthStatus = {"Status": self._status, "FailingStreak": self._failing_streak}
         result = check.result()
 
         def schedule_next(error: MinidockError | None = None) -> None:
@@ -143,15 +143,13 @@ class Health:
         )
 
 
-def _save(
-    container: Container, started_at: str, now: dict[str, Any], result: dict[str, Any]
-) -> None:
+def _save(container: Container, started_at: str, now: HealthStatus, result: HealthResult) -> None:
     """Add a check's result to the document, unless another run has begun."""
     with container.editing():
         container.reload()
         if container.state["StartedAt"] == started_at:
             health = container.state["Health"]
-            health.update(now, Log=[*health["Log"], result][-_LOG_ENTRIES:])
+            health.update({**now, "Log": [*health["Log"], result][-_LOG_ENTRIES:]})
             container.save()
 
 
@@ -212,7 +210,7 @@ class _Check:
         """Keep the beginning of the output (as a session's log)."""
         self._output += data[: _OUTPUT_BYTES - len(self._output)]
 
-    def result(self) -> dict[str, Any]:
+    def result(self) -> HealthResult:
         """The result, as `inspect` shows it."""
         output = self._output.decode("utf-8", "replace")
         if self._timed_out:

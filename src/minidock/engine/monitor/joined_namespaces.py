@@ -18,7 +18,11 @@ from minidock.engine.container.lookup import find
 from minidock.errors import Conflict
 from minidock.runtime import state
 
-_MODES = ("PidMode", "IpcMode", "NetworkMode")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.document_types.host_config import JoiningMode
+
+_MODES: tuple[JoiningMode, ...] = ("PidMode", "IpcMode", "NetworkMode")
 
 
 class JoinTargets:

@@ -24,8 +24,8 @@ from minidock.numerals import decimal_fraction, is_decimal
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
 
+    from minidock.document_types.host_config import HostConfig
     from minidock.paths import Store
 
 _LINE_BYTES = 16 * 1024
@@ -47,7 +47,7 @@ class Limits:
         self.max_files = max_files
 
 
-def limits_of(host_config: dict[str, Any]) -> Limits:
+def limits_of(host_config: HostConfig) -> Limits:
     """The limits of a HostConfig. Raises UsageError with Docker's messages."""
     options = (host_config.get("LogConfig") or {}).get("Config") or {}
     size, count = options.get("max-size"), options.get("max-file")

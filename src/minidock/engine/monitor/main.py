@@ -48,8 +48,8 @@ from minidock.paths import Store
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
-    from typing import Any
 
+    from minidock.document_types.message import LaunchRequest, NetworkChange, Streams
     from minidock.engine.monitor.health import Health
     from minidock.engine.monitor.network_change import NetworkChanges
 else:
@@ -82,7 +82,7 @@ class Monitor:
     request: the content of the launch message.
     """
 
-    def __init__(self, control: _socket.socket, request: dict[str, Any]) -> None:
+    def __init__(self, control: _socket.socket, request: LaunchRequest) -> None:
         self.loop = Loop()
         self.store = Store()
         self.request = request
@@ -137,7 +137,7 @@ class Monitor:
         if not mine:
             raise Conflict(f"container {container_id[:12]} is being started or removed already")
         self.ownership = ownership
-        self.container = Container(self.store, {"Id": container_id})
+        self.container = Container(self.store, {"Id": container_id})  # type: ignore[typeddict-item]  # until reload
         self.container.reload()
         self.exec_sessions = ExecSessions(self.loop, self.container)
         ownership.mark()
@@ -163,8 +163,8 @@ class Monitor:
     def _launch(self) -> None:
         container = self.container
         cgroup_tree.leave_caller_cgroup(cgroup_tree.home_of(self.store.cgroup_parent))
-        if self.request.get("size"):
-            container.host_config["ConsoleSize"] = self.request["size"]
+        if size := self.request.get("size"):
+            container.host_config["ConsoleSize"] = size
         container.document["RestartCount"] = 0
         restart.clear_manually_stopped(container.paths)
         if any((self.request.get("attach") or {}).values()):
@@ -173,8 +173,8 @@ class Monitor:
         self.current = Run(self.loop, container, view)
         journal.stop_stepping()
         self.launcher.on_message = self._attached_message
-        if self.request.get("attach") is not None:
-            self._attach(self.launcher, self.request["attach"])
+        if (streams := self.request["attach"]) is not None:
+            self._attach(self.launcher, streams)
         record_running(self.loop, container, self.current)
         self._started()
         self._listen()
@@ -244,7 +244,7 @@ class Monitor:
         elif kind == protocol.NETWORK_CHANGE:
             self._change_network(client, content)
 
-    def _attach(self, client: Client, streams: dict[str, Any]) -> None:
+    def _attach(self, client: Client, streams: Streams) -> None:
         assert self.current is not None
         client.select_streams(streams)
         self.current.session.join(client)
@@ -262,7 +262,7 @@ class Monitor:
         if self.current is not None:
             self.current.session.handle(client, packet)
 
-    def _change_network(self, client: Client, content: dict[str, Any]) -> None:
+    def _change_network(self, client: Client, content: NetworkChange) -> None:
         """Connect the container to a network, or disconnect it."""
         assert self.current is not None
         client.on_message = None

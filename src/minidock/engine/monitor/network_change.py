@@ -30,8 +30,9 @@ from minidock.errors import MinidockError, as_ours
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
+    from minidock.document_types.message import NetworkChange
+    from minidock.document_types.network import EndpointRequest
     from minidock.engine.container.containers import Container
     from minidock.engine.monitor.client import Client
     from minidock.engine.monitor.poll_loop import Loop
@@ -49,7 +50,7 @@ class NetworkChanges:
         self._current: _NetworkChange | None = None
         self._waiting: list[_NetworkChange] = []
 
-    def begin(self, client: Client, run: Run, content: dict[str, Any]) -> None:
+    def begin(self, client: Client, run: Run, content: NetworkChange) -> None:
         """Change a run's networks. content: of NETWORK_CHANGE; client: gets the answer."""
 
         def answer(error: MinidockError | None) -> None:
@@ -81,14 +82,14 @@ class _NetworkChange:
         loop: Loop,
         container: Container,
         run: Run,
-        content: dict[str, Any],
+        content: NetworkChange,
         answer: Callable[[MinidockError | None], None],
     ) -> None:
         self._loop = loop
         self._container = container
         self._run = run
         self._network: str = content["network"]
-        self._asked: dict[str, Any] | None = content["asked"]
+        self._asked = content["asked"]
         self._answer = answer
         self._task: ChildTask | None = None
 
@@ -180,7 +181,7 @@ class _NetworkChange:
             self._save()
             self._serve_names()
 
-    def _join(self, asked: dict[str, Any], gateway_network: str) -> None:
+    def _join(self, asked: EndpointRequest, gateway_network: str) -> None:
         with self._telling():
             address = self._run.network.join(self._network, asked, before=gateway_network)
             network_files.add_address(self._container, address)

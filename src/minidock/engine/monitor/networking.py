@@ -30,12 +30,10 @@ from minidock.engine.network.network_mode import parse_network_mode as mode_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
 
+    from minidock.document_types.network import Binding, Endpoint, EndpointRequest
     from minidock.engine.container.containers import Container
     from minidock.engine.network.dns.sockets import DnsSockets
-
-_DEFAULT_FIELDS = ("IPAddress", "IPPrefixLen", "Gateway", "MacAddress", "EndpointID")
 
 
 class NetworkSandbox:
@@ -65,9 +63,7 @@ class NetworkSandbox:
     @property
     def address(self) -> str:
         """The container's address on the gateway network."""
-        return (
-            str(self._endpoints[self.gateway_network]["IPAddress"]) if self.gateway_network else ""
-        )
+        return self._endpoints[self.gateway_network]["IPAddress"] if self.gateway_network else ""
 
     def hold_ports(self) -> None:
         """Bind the published ports on the host; none without a gateway network."""
@@ -122,7 +118,7 @@ class NetworkSandbox:
 
             self.dns_sockets = open_sockets(self._pid, redirect=False)
 
-    def join(self, name: str, asked: dict[str, Any], *, before: str) -> str:
+    def join(self, name: str, asked: EndpointRequest, *, before: str) -> str:
         """Connect the running container to one more network, after `move`; returns its address.
 
         before: the previous gateway network. After an error, `leave` undoes it.
@@ -143,8 +139,9 @@ class NetworkSandbox:
         address = networks.leased_address(self._store, self._container.id, name)
         if name == DEFAULT:
             self._container.document["NetworkSettings"].update(
-                dict.fromkeys(_DEFAULT_FIELDS, ""), IPPrefixLen=0
-            )
+                {"EndpointID": "", "Gateway": "", "IPAddress": "", "IPPrefixLen": 0,
+                 "MacAddress": ""}
+            )  # fmt: skip
         self._move_gateway(before, lost=name)
         networks.leave(self._store, self._container.id, name)
         return address
@@ -166,8 +163,8 @@ class NetworkSandbox:
             self.dns_sockets = None
 
     @property
-    def _endpoints(self) -> dict[str, Any]:
-        return self._container.document["NetworkSettings"]["Networks"]  # type: ignore[no-any-return]
+    def _endpoints(self) -> dict[str, Endpoint]:
+        return self._container.document["NetworkSettings"]["Networks"]
 
     def _networks_in_order(self) -> list[str]:
         return networks.join_order(self._store, network_names(self._container.document))
@@ -191,9 +188,13 @@ class NetworkSandbox:
             is_gateway=is_gateway,
         )
         self._interfaces += 1
-        self._endpoints[name] = connected_endpoint(self._endpoints.get(name) or {}, endpoint)
+        self._endpoints[name] = connected_endpoint(self._endpoints.get(name), endpoint)
         if name == DEFAULT:
-            document["NetworkSettings"].update({key: endpoint[key] for key in _DEFAULT_FIELDS})
+            document["NetworkSettings"].update(
+                {"EndpointID": endpoint["EndpointID"], "Gateway": endpoint["Gateway"],
+                 "IPAddress": endpoint["IPAddress"], "IPPrefixLen": endpoint["IPPrefixLen"],
+                 "MacAddress": endpoint["MacAddress"]}
+            )  # fmt: skip
 
     def _move_gateway(self, before: str, *, lost: str = "") -> None:
         """Move the default route and the published ports to the current gateway network.
@@ -230,7 +231,7 @@ class NetworkSandbox:
             self.dns_sockets = open_sockets(self._pid)
 
 
-def wanted_ports(container: Container, gateway_network: str) -> list[dict[str, Any]]:
+def wanted_ports(container: Container, gateway_network: str) -> list[Binding]:
     """The ports that the container publishes, as `ports.bind` takes them.
 
     gateway_network: its host address is the default to bind; "" for none, without ports.

@@ -25,8 +25,7 @@ from minidock.signals import SIGKILL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from minidock.document_types.message import ExecRequest
     from minidock.engine.container.containers import Container
     from minidock.engine.monitor.client import Client
     from minidock.engine.monitor.poll_loop import Loop
@@ -92,7 +91,7 @@ class StepGate:
         elif self._shell is not None:
             self._shell.handle(client, packet)
 
-    def _start_shell(self, content: dict[str, Any]) -> None:
+    def _start_shell(self, content: ExecRequest) -> None:
         """Run a process in the half-made container."""
         from minidock.engine.monitor.half_made import start_exec_half_made
 
@@ -121,9 +120,7 @@ class StepGate:
             pipes.close()
         self._client.send(protocol.failure(error))
 
-    def _begin_shell(
-        self, child: ExecProcess, pipes: Pipes | None, content: dict[str, Any]
-    ) -> None:
+    def _begin_shell(self, child: ExecProcess, pipes: Pipes | None, content: ExecRequest) -> None:
         self._pending = None
         self._shell = Session(
             self._loop,

@@ -29,8 +29,7 @@ from minidock.kernel.netlink import Netlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from minidock.document_types.network import IpamConfig, NetworkDocument
     from minidock.paths import Store
 
 MACHINE_LOCK = "/run/minidock.lock"
@@ -41,7 +40,7 @@ _FREE = "unset MINIDOCK_SUBNET to get a free subnet"
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")
 
 
-def is_up(host: Netlink, store: Store, network: dict[str, Any]) -> bool:
+def is_up(host: Netlink, store: Store, network: NetworkDocument) -> bool:
     """Whether the bridge exists and is up with its address and settings, and the host forwards.
 
     Raises Conflict if a device of that name has another owner.
@@ -61,7 +60,7 @@ def is_up(host: Netlink, store: Store, network: dict[str, Any]) -> bool:
     return (found.index, network["Gateway"], prefix) in link.list_addresses(host)
 
 
-def ensure_bridge(host: Netlink, store: Store, network: dict[str, Any]) -> None:
+def ensure_bridge(host: Netlink, store: Store, network: NetworkDocument) -> None:
     """Create the network's bridge, or complete one that an interrupted command left.
 
     Sets the network's "Device", "Subnet" and "Gateway"; the caller saves them.
@@ -87,7 +86,7 @@ def ensure_bridge(host: Netlink, store: Store, network: dict[str, Any]) -> None:
         enable_forwarding()
 
 
-def remove(host: Netlink, store: Store, network: dict[str, Any]) -> None:
+def remove(host: Netlink, store: Store, network: NetworkDocument) -> None:
     """Remove the network's rules and bridge; the last bridge restores the host's settings.
 
     Idempotent.
@@ -123,24 +122,24 @@ def rules_removal(store: Store, saved: str, device: str, *, forward_policy: str 
     return firewall.removal(saved, device, user_chain=users, forward_policy=forward_policy)
 
 
-def device_of(store: Store, network: dict[str, Any]) -> str:
+def device_of(store: Store, network: NetworkDocument) -> str:
     """Return the name of a network's bridge; user-defined networks have it in their file."""
     return str(network["Device"]) if "Asked" in network else store.bridge
 
 
-def asked_range(network: dict[str, Any]) -> dict[str, Any]:
+def asked_range(network: NetworkDocument) -> IpamConfig:
     """Return the IPAM configuration that `network create` was given."""
     return network.get("Asked") or {}
 
 
-def first_address(network: dict[str, Any], subnet: ipam.Subnet) -> int:
+def first_address(network: NetworkDocument, subnet: ipam.Subnet) -> int:
     """Return the default address of a bridge: the first one of its range."""
     asked = asked_range(network).get("IPRange")
     within = ipam.parse_subnet(asked, longest=32) if asked else subnet
     return max(within.first, subnet.first + 1)
 
 
-def ensure_device(host: Netlink, store: Store, network: dict[str, Any]) -> None:
+def ensure_device(host: Netlink, store: Store, network: NetworkDocument) -> None:
     """Create and configure the bridge; skips steps that an interrupted attempt has done."""
     device, gateway = network["Device"], network["Gateway"]
     prefix = ipam.parse_subnet(network["Subnet"]).prefix
@@ -158,7 +157,7 @@ def ensure_device(host: Netlink, store: Store, network: dict[str, Any]) -> None:
         link.set_up(host, device)
 
 
-def list_veths(host: Netlink, network: dict[str, Any]) -> list[str]:
+def list_veths(host: Netlink, network: NetworkDocument) -> list[str]:
     """List the host's ends of a network's veth pairs that exist."""
     veths = [lease["Cable"] for lease in network["Leases"].values() if "Cable" in lease]
     return [veth for veth in veths if link.find(host, veth) is not None]
@@ -171,7 +170,7 @@ def set_localnet(device: str, *, allowed: bool) -> None:
         sysctl.write(setting, value)
 
 
-def assign_subnet(host: Netlink, store: Store, network: dict[str, Any], own: int) -> ipam.Subnet:
+def assign_subnet(host: Netlink, store: Store, network: NetworkDocument, own: int) -> ipam.Subnet:
     """Return the network's subnet: the requested one, its last one if still free, or a free one.
 
     own: the bridge's ifindex; its own address and route are not conflicts.
@@ -203,7 +202,7 @@ def assign_subnet(host: Netlink, store: Store, network: dict[str, Any], own: int
     return ipam.choose_subnet(others)
 
 
-def _of_other_networks(store: Store, network: dict[str, Any]) -> list[ipam.Subnet]:
+def _of_other_networks(store: Store, network: NetworkDocument) -> list[ipam.Subnet]:
     """Return the subnets of this store's other networks, whose bridges may not exist now."""
     others = [other for other in read_all(store) if other["Name"] != network["Name"]]
     return [ipam.parse_subnet(other["Subnet"]) for other in others if "Subnet" in other]
@@ -219,7 +218,7 @@ def _check_no_overlap(subnet: ipam.Subnet, others: list[ipam.Subnet]) -> None:
 
 
 def discard_old_subnet(
-    host: Netlink, network: dict[str, Any], device: str, found: link.Link | None
+    host: Netlink, network: NetworkDocument, device: str, found: link.Link | None
 ) -> None:
     """Delete a bridge whose subnet is no longer free.
 

@@ -21,7 +21,7 @@ from minidock.kernel.netlink import Netlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from minidock.document_types.network import Endpoint, Lease, NetworkDocument
 
 DEFAULT = "bridge"  # the network of a container without --network
 INTERFACE = "eth0"
@@ -43,7 +43,7 @@ def veth_name(container_id: str, network: str = DEFAULT) -> str:
 
 def attach(
     host: Netlink,
-    state: dict[str, Any],
+    state: NetworkDocument,
     container_id: str,
     netns_pid: int,
     *,
@@ -59,8 +59,8 @@ def attach(
     harden(veth)
     if lease["Bindings"]:
         link.set_hairpin(host, veth)
-    if state.get("Options"):
-        apply_options(host, state["Options"], veth)
+    if options := state.get("Options"):
+        apply_options(host, options, veth)
     link.set_up(host, veth)
     prefix = int(state["Subnet"].partition("/")[2])
     with open_netlink(netns_pid, no_ipv6_on=interface) as inside:
@@ -142,7 +142,7 @@ def detach(host: Netlink, veth: str) -> None:
         time.sleep(0.0005)
 
 
-def settings(state: dict[str, Any], lease: dict[str, Any]) -> dict[str, Any]:
+def settings(state: NetworkDocument, lease: Lease) -> Endpoint:
     """Return an endpoint as docker inspect shows it under NetworkSettings.Networks.<name>."""
     return {
         "IPAMConfig": None,

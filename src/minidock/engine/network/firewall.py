@@ -40,8 +40,9 @@ from minidock.oci.digest import is_hex
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Sequence
 
+    from minidock.document_types.network import ContainerBinding
     from minidock.paths import Store
 
     Tables = dict[str, dict[str, list[str]]]  # table -> chain -> its rules, without "-A chain"
@@ -80,7 +81,7 @@ def is_reserved(device: str) -> bool:
 
 
 def network_rules(
-    device: str, subnet: str, bindings: list[dict[str, Any]], *, masquerade: bool = True
+    device: str, subnet: str, bindings: Sequence[ContainerBinding], *, masquerade: bool = True
 ) -> Tables:
     """The rules of one network, each in the words in which iptables-save prints it.
 
@@ -148,8 +149,11 @@ def rule_patterns(device: str) -> RulePatterns:
 
     Also those that it should not have any more: of another subnet, of a container that is gone.
     """
-    of_port = dict.fromkeys(("HostPort", "Proto", "Address", "ContainerPort", "Container"), ANY)
-    ports = [{**of_port, "HostIp": host} for host in ("", ANY, f"127.{ANY}")]
+    ports: list[ContainerBinding] = [
+        {"HostIp": host, "HostPort": ANY, "Proto": ANY, "Address": ANY, "ContainerPort": ANY,
+         "Container": ANY}
+        for host in ("", ANY, f"127.{ANY}")
+    ]  # fmt: skip
     tables = (network_rules(device, ANY, ports), internal_network_rules(device, ANY))
     every = [rules for each in tables for chains in each.values() for rules in chains.values()]
     return RulePatterns([rule for rules in every for rule in rules])
@@ -280,19 +284,19 @@ def is_loopback(host_ip: str) -> bool:
     return host_ip.startswith("127.")
 
 
-def _publish(binding: dict[str, Any]) -> str:
+def _publish(binding: ContainerBinding) -> str:
     host = binding["HostIp"]
     destination = f"-d {host}/32 " if host not in ("", "0.0.0.0") else ""
     target = f"-j DNAT --to-destination {binding['Address']}:{binding['ContainerPort']}"
     return f"{destination}{_port(binding)} {target}"
 
 
-def _guard(binding: dict[str, Any]) -> str:
+def _guard(binding: ContainerBinding) -> str:
     """A port of 127.0.0.1 is this host's own: a neighbour may route that address to us as well."""
     return f"-d {binding['HostIp']}/32 ! -i lo {_port(binding)} -j DROP"
 
 
-def _port(binding: dict[str, Any]) -> str:
+def _port(binding: ContainerBinding) -> str:
     protocol = binding["Proto"]
     match = f"-p {protocol} -m {protocol} --dport {binding['HostPort']}"
     return f"{match} -m comment --comment {binding['Container'][:12]}"

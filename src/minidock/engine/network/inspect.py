@@ -5,19 +5,23 @@ Source: Docker Engine API 1.45, NetworkInspect.
 
 from __future__ import annotations
 
-from minidock.document import report_skipped
+from minidock.document import report_skipped, without_empty
 from minidock.engine.network.endpoint import DEFAULT
 from minidock.engine.store import container_json
 from minidock.errors import DamagedFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from minidock.document_types.network import (
+        ConnectedContainer,
+        IpamConfig,
+        NetworkDocument,
+        NetworkInspect,
+    )
     from minidock.paths import Store
 
 
-def document(store: Store, state: dict[str, Any]) -> dict[str, Any]:
+def document(store: Store, state: NetworkDocument) -> NetworkInspect:
     """Convert a network's state to Docker's form, with the connected containers."""
     return {
         "Name": state["Name"],
@@ -42,19 +46,19 @@ def document(store: Store, state: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _ranges(state: dict[str, Any]) -> list[dict[str, Any]] | None:
+def _ranges(state: NetworkDocument) -> list[IpamConfig] | None:
     """Return the requested IPAM configuration; else the assigned one, once there is one."""
     if state["Driver"] != "bridge":
         return None
     asked = state.get("Asked") or {}
     if asked.get("Subnet"):
-        return [{key: value for key, value in asked.items() if value}]
+        return [without_empty(asked)]
     if "Subnet" not in state:
         return []
     return [{"Subnet": state["Subnet"], "Gateway": state["Gateway"]}]
 
 
-def _containers(store: Store, state: dict[str, Any]) -> dict[str, Any]:
+def _containers(store: Store, state: NetworkDocument) -> dict[str, ConnectedContainer]:
     prefix = state.get("Subnet", "").partition("/")[2]
     return {
         container_id: {
@@ -78,7 +82,7 @@ def _name(store: Store, container_id: str) -> str:
     return found["Name"].removeprefix("/") if found else ""  # "": removed meanwhile
 
 
-def _options(store: Store, state: dict[str, Any]) -> dict[str, str]:
+def _options(store: Store, state: NetworkDocument) -> dict[str, str]:
     if state["Name"] != DEFAULT:
         return dict(state.get("Options") or {})
     return {

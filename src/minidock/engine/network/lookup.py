@@ -9,17 +9,16 @@ from minidock.errors import Conflict, DamagedFile, NotFound
 _RANKS = {name: number for number, name in enumerate(DRIVERS)}
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from minidock.document_types.network import NetworkDocument, NetworkInspect
     from minidock.paths import Store
 
 
-def list_networks(store: Store) -> list[dict[str, Any]]:
+def list_networks(store: Store) -> list[NetworkInspect]:
     """Return all networks as Docker's NetworkList: bridge, host, none, then user-defined ones."""
     return [document(store, state) for state in _all(store)]
 
 
-def inspect(store: Store, reference: str) -> dict[str, Any]:
+def inspect(store: Store, reference: str) -> NetworkInspect:
     """Return a network by name, id or id prefix, in the form of docker network inspect.
 
     Raises NotFound.
@@ -27,7 +26,7 @@ def inspect(store: Store, reference: str) -> dict[str, Any]:
     return document(store, find(store, reference))
 
 
-def find(store: Store, reference: str) -> dict[str, Any]:
+def find(store: Store, reference: str) -> NetworkDocument:
     """Return a network's state by its name, its id, or a unique prefix of its id.
 
     Raises NotFound; Conflict if several ids have this prefix.
@@ -47,7 +46,7 @@ def find(store: Store, reference: str) -> dict[str, Any]:
     return matching[0]
 
 
-def _all(store: Store) -> list[dict[str, Any]]:
+def _all(store: Store) -> list[NetworkDocument]:
     with LockedNetworks(store) as files:
         for name in DRIVERS:
             try:

@@ -31,8 +31,7 @@ from minidock.paths import is_component
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from minidock.document_types.network import ContainerBinding, NetworkDocument
     from minidock.paths import Store
 
 _BINDING = {"HostIp": str, "HostPort": (int, str), "Proto": str, "ContainerPort": (int, str)}
@@ -67,11 +66,11 @@ class LockedNetworks:
     def __exit__(self, *exception: object) -> None:
         os.close(self._directory)
 
-    def load(self, name: str) -> dict[str, Any] | None:
+    def load(self, name: str) -> NetworkDocument | None:
         """Return a network's state; None if it has no file."""
         return read(self._store, name)
 
-    def save(self, network: dict[str, Any]) -> None:
+    def save(self, network: NetworkDocument) -> None:
         """Replace a network's file atomically.
 
         User-defined networks survive a power cut. The three predefined ones need not: they are
@@ -86,7 +85,7 @@ class LockedNetworks:
         except OSError as error:
             raise StoreError(f"cannot write {path}: {error.strerror}") from None
 
-    def load_or_make(self, name: str) -> dict[str, Any]:
+    def load_or_make(self, name: str) -> NetworkDocument:
         """Return a network's state; a predefined network without a file gets a new id."""
         network = self.load(name)
         if network is None:
@@ -100,7 +99,7 @@ class LockedNetworks:
             self.save(network)
         return network
 
-    def require(self, name: str) -> dict[str, Any]:
+    def require(self, name: str) -> NetworkDocument:
         """Return a network's state; predefined networks are created at first use.
 
         Raises NotFound.
@@ -115,7 +114,7 @@ class LockedNetworks:
         _remove(self._store.network(name))
 
 
-def read(store: Store, name: str) -> dict[str, Any] | None:
+def read(store: Store, name: str) -> NetworkDocument | None:
     """Read a network's file without the lock; do not write the result back.
 
     Returns None if it does not exist. Raises DamagedFile.
@@ -124,7 +123,7 @@ def read(store: Store, name: str) -> dict[str, Any] | None:
         return None
     path = store.network(name)
     try:
-        network: dict[str, Any] = document.read(path, _SHAPE)
+        network: NetworkDocument = document.read(path, _SHAPE)
     except FileNotFoundError:
         return None
     except DamagedFile:
@@ -138,7 +137,7 @@ def read(store: Store, name: str) -> dict[str, Any] | None:
     return network
 
 
-def read_or_skip(store: Store, name: str) -> dict[str, Any] | None:
+def read_or_skip(store: Store, name: str) -> NetworkDocument | None:
     """Read a network's file; a damaged one is reported and skipped (None)."""
     try:
         return read(store, name)
@@ -156,13 +155,13 @@ def list_names(store: Store) -> list[str]:
     return [entry.removesuffix(".json") for entry in entries if entry.endswith(".json")]
 
 
-def read_all(store: Store) -> list[dict[str, Any]]:
+def read_all(store: Store) -> list[NetworkDocument]:
     """Read all network files without the lock; damaged ones are reported and skipped."""
     found = [read_or_skip(store, name) for name in list_names(store)]
     return [network for network in found if network is not None]
 
 
-def is_complete(network: dict[str, Any]) -> bool:
+def is_complete(network: NetworkDocument) -> bool:
     """Whether creation has finished: a user-defined network has a subnet then."""
     return "Asked" not in network or "Subnet" in network
 
@@ -179,7 +178,7 @@ def remove_temporary_files(store: Store) -> None:
                 _remove(f"{store.networks}/{entry}")
 
 
-def list_bindings(network: dict[str, Any], *, without: str = "") -> list[dict[str, Any]]:
+def list_bindings(network: NetworkDocument, *, without: str = "") -> list[ContainerBinding]:
     """List the published ports of all containers on a network, except one container's."""
     return [
         {**binding, "Address": lease["Address"], "Container": container_id}

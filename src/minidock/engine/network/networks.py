@@ -39,8 +39,8 @@ from minidock.undo import UndoOnError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any
 
+    from minidock.document_types.network import Binding, Endpoint, Lease, NetworkDocument
     from minidock.paths import Store
 
 BINDING_OPTION = "com.docker.network.bridge.host_binding_ipv4"
@@ -62,7 +62,7 @@ def reserve(store: Store, container_id: str, *, network: str = DEFAULT, address:
     return str(found)
 
 
-def check_may_choose(state: dict[str, Any]) -> None:
+def check_may_choose(state: NetworkDocument) -> None:
     """Raise UsageError if the network does not allow --ip: a subnet that the user did not choose
     can be another one after a reboot."""
     problems = []
@@ -117,8 +117,9 @@ def binding_address(store: Store, network: str) -> str:
     """Return the host address on which this network publishes ports; "" for all addresses."""
     if network in ("", DEFAULT):
         return ""
-    state = read(store, network) or {}
-    return str((state.get("Options") or {}).get(BINDING_OPTION, ""))
+    state = read(store, network)
+    options = (state.get("Options") or {}) if state is not None else {}
+    return options.get(BINDING_OPTION, "")
 
 
 def connect(
@@ -128,11 +129,11 @@ def connect(
     netns_pid: int,
     network: str = DEFAULT,
     mac: str | None = None,
-    publish: Sequence[dict[str, Any]] = (),
+    publish: Sequence[Binding] = (),
     interface: str = endpoint.INTERFACE,
     dns_names: list[str] | None = None,
     is_gateway: bool = True,
-) -> dict[str, Any]:
+) -> Endpoint:
     """Connect a container to a network and publish its ports; a failure undoes all of it.
 
     netns_pid: a process in the container's network namespace. mac: its MAC address; None derives
@@ -149,7 +150,7 @@ def connect(
             lease = get_or_add_lease(state, container_id)
             lease["EndpointID"] = os.urandom(32).hex()
             lease["MacAddress"] = mac or ipam.mac_of(ipam.parse_address(lease["Address"]))
-            lease["Bindings"] = [dict(binding) for binding in publish]
+            lease["Bindings"] = [binding.copy() for binding in publish]
             lease["Cable"] = endpoint.veth_name(container_id, network)
             lease["Interface"] = interface
             if dns_names is not None:
@@ -166,14 +167,12 @@ def connect(
     return endpoint.settings(state, lease)
 
 
-def publish(
-    store: Store, container_id: str, *, network: str, bindings: Sequence[dict[str, Any]]
-) -> None:
+def publish(store: Store, container_id: str, *, network: str, bindings: Sequence[Binding]) -> None:
     """Replace the published ports of a connected container; [] unpublishes all."""
     with Netlink() as host, LockedNetworks(store) as files:
         state = files.require(network)
         lease = state["Leases"][container_id]
-        before, lease["Bindings"] = lease["Bindings"], [dict(binding) for binding in bindings]
+        before, lease["Bindings"] = lease["Bindings"], [binding.copy() for binding in bindings]
         files.save(state)
         apply_rules(store, state)
         if bindings:
@@ -202,7 +201,7 @@ def set_dns_names(store: Store, container_id: str, names_on: Callable[[str], lis
                 files.save(state)
 
 
-def endpoint_without_device(store: Store, name: str) -> dict[str, Any]:
+def endpoint_without_device(store: Store, name: str) -> Endpoint:
     """Return the endpoint of a container on "host" or "none" for docker inspect: ids only."""
     with LockedNetworks(store) as files:
         state = files.load_or_make(name)
@@ -254,8 +253,9 @@ def leave(store: Store, container_id: str, network: str) -> None:
 
 def leased_address(store: Store, container_id: str, network: str) -> str:
     """Return a container's address on a network; "" for none."""
-    state = read(store, network) or {"Leases": {}}
-    return str(state["Leases"].get(container_id, {}).get("Address", ""))
+    state = read(store, network)
+    leases = state["Leases"] if state is not None else {}
+    return leases.get(container_id, {}).get("Address", "")
 
 
 def repair(store: Store, is_live: Callable[[str], bool]) -> list[str]:
@@ -298,13 +298,13 @@ def teardown(store: Store) -> None:
                     files.remove(name)
 
 
-def bring_up(store: Store, files: LockedNetworks, network: str) -> dict[str, Any]:
+def bring_up(store: Store, files: LockedNetworks, network: str) -> NetworkDocument:
     """Create a network's bridge and rules if missing; the caller holds the lock."""
     with Netlink() as host:
         return _ready(host, store, files, network)
 
 
-def _ready(host: Netlink, store: Store, files: LockedNetworks, name: str) -> dict[str, Any]:
+def _ready(host: Netlink, store: Store, files: LockedNetworks, name: str) -> NetworkDocument:
     """Return the network's state; create the bridge at first use and after a reboot.
 
     The rules are in place before the first container: the bridge is never open without them.
@@ -317,7 +317,7 @@ def _ready(host: Netlink, store: Store, files: LockedNetworks, name: str) -> dic
     return state
 
 
-def get_or_add_lease(state: dict[str, Any], container_id: str, address: str = "") -> dict[str, Any]:
+def get_or_add_lease(state: NetworkDocument, container_id: str, address: str = "") -> Lease:
     """Return a container's lease; a new one gets the requested address, or the lowest free one."""
     leases = state["Leases"]
     if container_id not in leases:
@@ -333,11 +333,10 @@ def get_or_add_lease(state: dict[str, Any], container_id: str, address: str = ""
             else ipam.lowest_free(subnet, taken, network=state["Name"], within=within)
         )
         leases[container_id] = {"Address": ipam.address_text(free)}
-    lease: dict[str, Any] = leases[container_id]
-    return lease
+    return leases[container_id]
 
 
-def rules(state: dict[str, Any], *, without: str = "") -> firewall.Tables:
+def rules(state: NetworkDocument, *, without: str = "") -> firewall.Tables:
     """Return the firewall rules that a network's file calls for."""
     device, subnet = state["Device"], state["Subnet"]
     if state.get("Internal"):
@@ -348,7 +347,7 @@ def rules(state: dict[str, Any], *, without: str = "") -> firewall.Tables:
     )
 
 
-def changes(store: Store, saved: str, state: dict[str, Any], *, without: str = "") -> str:
+def changes(store: Store, saved: str, state: NetworkDocument, *, without: str = "") -> str:
     """Return input for iptables-restore that brings a network's rules up to date; "" if they are.
 
     saved: output of iptables-save.
@@ -357,7 +356,7 @@ def changes(store: Store, saved: str, state: dict[str, Any], *, without: str = "
     return firewall.changes(saved, state["Device"], rules(state, without=without), user_chain=users)
 
 
-def apply_rules(store: Store, state: dict[str, Any], *, without: str = "") -> None:
+def apply_rules(store: Store, state: NetworkDocument, *, without: str = "") -> None:
     """Bring the firewall up to date with the network's file; the caller holds the lock.
 
     127.0.0.0/8 may cross the bridge only while a port is published on the host's loopback.
@@ -387,7 +386,7 @@ def is_on_loopback(host_ip: str) -> bool:
     return host_ip in ("", "0.0.0.0") or firewall.is_loopback(host_ip)
 
 
-def delete_udp_flows(published: Sequence[dict[str, Any]]) -> None:
+def delete_udp_flows(published: Sequence[Binding]) -> None:
     """Delete conntrack entries of these UDP ports, so that new rules apply to their flows."""
     for binding in published:
         if binding["Proto"] == "udp" and ":" not in binding["HostIp"]:

@@ -22,8 +22,8 @@ from minidock.numerals import is_decimal
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from typing import Any
 
+    from minidock.document_types.network import Binding, PortBinding, PortMap
     from minidock.paths import Store
 
 _ATTEMPTS = 64  # to find a port that is free for both IPv4 and IPv6
@@ -47,22 +47,24 @@ class PublishedPort:
 
 
 def parse_bindings(
-    port_bindings: dict[str, Any], exposed: Sequence[str] = (), *, publish_all: bool = False
-) -> list[dict[str, Any]]:
+    port_bindings: PortMap, exposed: Sequence[str] = (), *, publish_all: bool = False
+) -> list[Binding]:
     """Convert HostConfig.PortBindings to a flat list, as `bind` takes it.
 
     port_bindings: {"80/tcp": [{"HostIp", "HostPort"}, ...]}. exposed: "80/tcp" each; publish_all
     (-P) publishes those without a binding on ephemeral ports.
     Raises UsageError for an invalid port, protocol or address.
     """
-    asked = {key: list(bindings or [{}]) for key, bindings in port_bindings.items()}
+    asked: dict[str, list[PortBinding]] = {
+        key: list(bindings or [{}]) for key, bindings in port_bindings.items()
+    }
     if publish_all:
         for key in exposed:
             asked.setdefault(key, [{}])
     return [_request(key, binding) for key, bindings in asked.items() for binding in bindings]
 
 
-def bind(bindings: Sequence[dict[str, Any]], *, store: Store | None = None) -> list[PublishedPort]:
+def bind(bindings: Sequence[Binding], *, store: Store | None = None) -> list[PublishedPort]:
     """Hold all of these host ports, or none.
 
     bindings: {"HostIp", "HostPort" ("", "8090" or a range "8000-8010" to choose from), "Proto",
@@ -81,7 +83,7 @@ def bind(bindings: Sequence[dict[str, Any]], *, store: Store | None = None) -> l
     return published
 
 
-def firewall_bindings(published: Sequence[PublishedPort]) -> list[dict[str, Any]]:
+def firewall_bindings(published: Sequence[PublishedPort]) -> list[Binding]:
     """Convert held ports to bindings for networks.connect, which adds their firewall rules."""
     return [
         {
@@ -95,20 +97,22 @@ def firewall_bindings(published: Sequence[PublishedPort]) -> list[dict[str, Any]
     ]
 
 
-def port_map(published: Sequence[PublishedPort], exposed: Sequence[str] = ()) -> dict[str, Any]:
+def port_map(published: Sequence[PublishedPort], exposed: Sequence[str] = ()) -> PortMap:
     """Convert held ports to the form of docker inspect's NetworkSettings.Ports.
 
     exposed: "80/tcp" each; unpublished ones have the value None.
     """
-    ports: dict[str, Any] = dict.fromkeys(exposed)
+    ports: PortMap = dict.fromkeys(exposed)
     for each in published:
         key = f"{each.container_port}/{each.protocol}"
-        shown = [{"HostIp": p.host_ip, "HostPort": str(p.host_port)} for p in each.held]
+        shown: list[PortBinding] = [
+            {"HostIp": p.host_ip, "HostPort": str(p.host_port)} for p in each.held
+        ]
         ports[key] = [*(ports.get(key) or []), *shown]
     return dict(sorted(ports.items()))
 
 
-def _request(key: str, binding: dict[str, Any]) -> dict[str, Any]:
+def _request(key: str, binding: PortBinding) -> Binding:
     number, _, protocol = key.partition("/")
     protocol = protocol or "tcp"
     if protocol not in ("tcp", "udp"):
@@ -128,7 +132,7 @@ def _request(key: str, binding: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _bind_one(binding: dict[str, Any], store: Store | None) -> PublishedPort:
+def _bind_one(binding: Binding, store: Store | None) -> PublishedPort:
     protocol = binding["Proto"]
     addresses = [binding["HostIp"]] if binding["HostIp"] else wildcard_addresses()
     last: KernelError | None = None
@@ -203,7 +207,7 @@ def with_hint(error: KernelError, address: str, host_port: int) -> KernelError:
     return error
 
 
-def port_taken(taken: str, binding: dict[str, Any], store: Store | None) -> Conflict:
+def port_taken(taken: str, binding: Binding, store: Store | None) -> Conflict:
     """Return Docker's error for a port that another container or another program uses."""
     owner = _owner(store, binding) if store is not None else ""
     if owner:
@@ -218,7 +222,7 @@ def port_taken(taken: str, binding: dict[str, Any], store: Store | None) -> Conf
     )
 
 
-def _owner(store: Store, binding: dict[str, Any]) -> str:
+def _owner(store: Store, binding: Binding) -> str:
     """Return the id of the container of this store that publishes a port; "" for none."""
     wanted = (str(binding["HostPort"]), binding["Proto"])
     for network in read_all(store):

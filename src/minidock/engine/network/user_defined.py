@@ -33,8 +33,7 @@ from minidock.numerals import is_decimal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from minidock.document_types.network import IpamConfig, NetworkDocument
     from minidock.paths import Store
 
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
@@ -55,10 +54,10 @@ def create(
     driver: str,
     internal: bool,
     attachable: bool,
-    asked: dict[str, Any],
+    asked: IpamConfig,
     labels: dict[str, str],
     options: dict[str, str],
-) -> dict[str, Any]:
+) -> NetworkDocument:
     """Create a network and its bridge; a failure undoes all of it. Returns the network's state.
 
     asked: IPAM configuration: {"Subnet", "IPRange", "Gateway", "AuxiliaryAddresses"}, all optional.
@@ -75,7 +74,7 @@ def create(
                 f"network with name {name} already exists",
                 hint=f"minidock network inspect {name}, or choose another name",
             )
-        state: dict[str, Any] = {
+        state: NetworkDocument = {
             "Name": name,
             "Id": os.urandom(32).hex(),
             "Created": timestamp(),
@@ -130,7 +129,7 @@ def _remove_incomplete(store: Store, files: LockedNetworks) -> None:
             _delete(store, files, state)
 
 
-def _delete(store: Store, files: LockedNetworks, state: dict[str, Any]) -> None:
+def _delete(store: Store, files: LockedNetworks, state: NetworkDocument) -> None:
     """Remove bridge and rules before the file: as long as it exists, a repair finds them."""
     journal = store.network_journal(state["Name"])
     with recording_story(journal, "remove"), Netlink() as host:
@@ -139,14 +138,14 @@ def _delete(store: Store, files: LockedNetworks, state: dict[str, Any]) -> None:
     remove_journal(journal)
 
 
-def _device(store: Store, state: dict[str, Any]) -> str:
+def _device(store: Store, state: NetworkDocument) -> str:
     """Return the bridge's name: the requested one, or the store's prefix and the network's id."""
     devices = [other.get("Device") for other in read_all(store)] + [store.bridge]
-    if asked := state["Options"].get(bridge.NAME_OPTION):
+    if asked := (state["Options"] or {}).get(bridge.NAME_OPTION):
         bridge.check_name(asked)
         if asked in devices:
             raise Conflict(f"bridge name {asked} is another network's")
-        return str(asked)
+        return asked
     prefix = "md-" if store.is_default else f"{store.derived_bridge}-"
     while True:
         device = f"{prefix}{state['Id']}"[:15]
@@ -174,7 +173,7 @@ def _check_driver(driver: str) -> None:
         raise Forbidden(f'plugin "{driver}" not found', hint="supported drivers: bridge")
 
 
-def _check_range(asked: dict[str, Any]) -> None:
+def _check_range(asked: IpamConfig) -> None:
     """Check that range, gateway and auxiliary addresses are in the subnet; Docker's messages."""
     text = asked.get("Subnet")
     if not text:

@@ -20,7 +20,7 @@ from minidock.paths import ContainerPaths, Store, is_sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from minidock.document_types.container import ContainerDocument
 
 _WORDS = ([str], None)
 _STATE = {
@@ -59,14 +59,14 @@ def list_ids(store: Store) -> list[str]:
         return []
 
 
-def read(store: Store, container_id: str) -> dict[str, Any] | None:
+def read(store: Store, container_id: str) -> ContainerDocument | None:
     """A container's document, or None for an unknown or incomplete container.
 
     Raises DamagedFile.
     """
     paths = store.container(container_id)
     try:
-        found: dict[str, Any] = document.read(paths.document, _SHAPE)
+        found: ContainerDocument = document.read(paths.document, _SHAPE)
     except FileNotFoundError:
         if is_incomplete(paths):
             return None
@@ -79,7 +79,7 @@ def read(store: Store, container_id: str) -> dict[str, Any] | None:
     return found
 
 
-def list_documents(store: Store, *, strictly: bool = False) -> list[dict[str, Any]]:
+def list_documents(store: Store, *, strictly: bool = False) -> list[ContainerDocument]:
     """Every container's document as it stands on disk, unrepaired: who refers to what.
 
     Damaged ones are passed over. strictly: raises DamagedFile instead, for a caller that removes

@@ -35,8 +35,8 @@ from minidock.kernel.flock import try_lock
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
 
+    from minidock.document_types.store import Event
     from minidock.paths import Store
 
 SHAPE = {
@@ -60,7 +60,7 @@ def emit_pruned(store: Store, kind: str, reclaimed_bytes: int) -> None:
     emit(store, kind, "prune", "", reclaimed=str(reclaimed_bytes))
 
 
-def event(kind: str, action: str, actor: str, attributes: dict[str, str]) -> dict[str, Any]:
+def event(kind: str, action: str, actor: str, attributes: dict[str, str]) -> Event:
     """An event that happens now; `emit_all` notes it."""
     now = time.time_ns()
     ordered = {name: attributes[name] for name in sorted(attributes)}
@@ -70,7 +70,7 @@ def event(kind: str, action: str, actor: str, attributes: dict[str, str]) -> dic
     }  # fmt: skip
 
 
-def emit_all(store: Store, events: list[dict[str, Any]]) -> None:
+def emit_all(store: Store, events: list[Event]) -> None:
     """Note events in their order."""
     if not events:
         return
@@ -98,7 +98,7 @@ def _set_aside(store: Store, fd: int) -> None:
 
 def read(
     store: Store, *, since: float | None, until: float | None, follow: bool
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Event]:
     """Events in the order in which they were noted; with `follow`, those to come as well.
 
     since, until: seconds since 1970; without `since`, with `follow` only what is to come, else all.

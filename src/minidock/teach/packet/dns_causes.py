@@ -6,7 +6,6 @@ As in causes.py, a check returns a verdict if it proves a cause on this machine,
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from minidock.engine.container.lookup import list_containers
 from minidock.engine.network import firewall, network_json
@@ -24,6 +23,10 @@ from minidock.teach.packet.dns_question import (
     result_text,
 )
 from minidock.teach.packet.walk import ANSWERED, STOPPED
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.document_types.network import NetworkDocument
 
 _BY_TCP = "the answer by TCP"
 _TRACES = "the firewalls' traces, inside and on this host"
@@ -148,7 +151,7 @@ def _stopped_container(question: Question) -> Verdict | None:
     )
 
 
-def _network_names(networks: list[dict[str, Any]]) -> str:
+def _network_names(networks: list[NetworkDocument]) -> str:
     names = ["the default network" if n["Name"] == DEFAULT else n["Name"] for n in networks]
     return ", ".join(sorted(names)) or "no network of minidock"
 

@@ -9,12 +9,16 @@ Sources: ip-route(8) "route get", ip-neighbour(8).
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from minidock.engine.container.containers import Container
 from minidock.engine.network.endpoint import NetworkNamespace
 from minidock.kernel import sysctl
 from minidock.teach.packet.facts import Network, Route, read_network, route_get
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.document_types.network import Lease, NetworkDocument
 
 FORWARDING = "net/ipv4/ip_forward"
 _UNANSWERED = ("INCOMPLETE", "FAILED")
@@ -28,7 +32,7 @@ class Broken(NamedTuple):
 
 
 def broken(
-    owner: Container, networks: list[dict[str, Any]], server: str, *, from_host: bool
+    owner: Container, networks: list[NetworkDocument], server: str, *, from_host: bool
 ) -> Broken | None:
     """The first fault on the path from a container, or from this host, to a server."""
     if ":" in server:
@@ -62,7 +66,7 @@ def _veth(host: Network, veth: str, bridge: str, owner: Container) -> Broken | N
 
 
 def _arp_inside(
-    inside: Network, host: Network, route: Route, network: dict[str, Any], owner: Container
+    inside: Network, host: Network, route: Route, network: NetworkDocument, owner: Container
 ) -> Broken | None:
     """The container's ARP entry for its gateway, the bridge."""
     held = inside.neighbours.get(route.gateway, {}).get("lladdr", "")
@@ -75,7 +79,7 @@ def _arp_inside(
 
 
 def _arp_of_the_host(
-    inside: Network, host: Network, lease: dict[str, Any], bridge: str, owner: Container
+    inside: Network, host: Network, lease: Lease, bridge: str, owner: Container
 ) -> Broken | None:
     """The host's ARP entry for the container, which the answer needs."""
     address, interface = lease["Address"], lease["Interface"]

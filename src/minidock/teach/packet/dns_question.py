@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from minidock.engine.container.containers import Container
 from minidock.engine.network.endpoint import DEFAULT
@@ -13,6 +12,10 @@ from minidock.teach.packet import dns
 from minidock.teach.packet.dns_links import Broken
 from minidock.teach.packet.firewall_trace import PacketTrace
 from minidock.teach.packet.walk import elapsed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.document_types.network import NetworkDocument
 
 RESOLVERS_DEFAULT = "127.0.0.1"  # resolv.conf(5): without a nameserver line
 REFUSALS = {
@@ -41,7 +44,7 @@ class Question:
     name: str
     servers: list[str] | None
     query: dns.QueryResult
-    networks: list[dict[str, Any]]
+    networks: list[NetworkDocument]
     held_port: int
     known: list[str] | None
     leads_outside: bool

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import ip_address
 from socket import AF_INET, AF_INET6, socket
-from typing import Any
 
 from minidock.engine.container.containers import Container
 from minidock.engine.container.lookup import find, list_containers
@@ -13,6 +12,10 @@ from minidock.engine.network import firewall, network_json, networks
 from minidock.errors import Conflict, NotFound, UsageError
 from minidock.paths import Store
 from minidock.teach.packet.listeners import listeners
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.document_types.network import Binding, Lease, NetworkDocument
 
 _LOOPBACK = "127.0.0.1"
 
@@ -26,15 +29,15 @@ class Target:
     """
 
     container: Container
-    network: dict[str, Any]
-    binding: dict[str, Any]
+    network: NetworkDocument
+    binding: Binding
     destination: str
     port: int
     is_direct: bool = False
 
     @property
-    def lease(self) -> dict[str, Any]:
-        return self.network["Leases"][self.container.id]  # type: ignore[no-any-return]
+    def lease(self) -> Lease:
+        return self.network["Leases"][self.container.id]
 
     @property
     def address(self) -> str:
@@ -171,7 +174,7 @@ def between(store: Store, start: str, text: str) -> Target:
     network = (shared or networks_of)[0]
     port = int(number) if colon else _only_port(container)
     address = network["Leases"][container.id]["Address"]
-    binding = {"HostIp": address, "HostPort": port, "Proto": "tcp", "ContainerPort": port}
+    binding: Binding = {"HostIp": address, "HostPort": port, "Proto": "tcp", "ContainerPort": port}
     return Target(container, network, binding, address, port, is_direct=True)
 
 

@@ -28,6 +28,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from minidock.document_types.runtime_spec import Mount, RuntimeConfig
     from minidock.runtime.program import Step
     from minidock.teach.plan.planned_ops import PlannedOp
     from minidock.teach.plan.rootfs import Layers
@@ -99,7 +100,7 @@ class Unknown(Exception):
 class Commands:
     """Look up a run's command in PATH. config: the OCI config.json. layers: the image's."""
 
-    def __init__(self, config: dict[str, Any], layers: Layers) -> None:
+    def __init__(self, config: RuntimeConfig, layers: Layers) -> None:
         self._spec = config["process"]
         self._mounts = sorted(
             ((entry["destination"], entry) for entry in config.get("mounts") or ()),
@@ -139,7 +140,7 @@ class Commands:
         return bool(status.st_mode & (0o010 if status.st_gid in groups else 0o001))
 
 
-def _in_mount(entry: dict[str, Any], rest: str) -> os.stat_result | None:
+def _in_mount(entry: Mount, rest: str) -> os.stat_result | None:
     """stat(2) of a path in a mount. Raises Unknown if the host cannot see its content."""
     if entry["type"] == "tmpfs" and "tmpcopyup" not in entry["options"]:
         return None
@@ -166,7 +167,7 @@ class StepResults:
     """
 
     def __init__(
-        self, config: dict[str, Any], layers: Layers, notes: list[str], *, is_unknown: bool
+        self, config: RuntimeConfig, layers: Layers, notes: list[str], *, is_unknown: bool
     ) -> None:
         self._layers = layers
         self._commands = Commands(config, layers)

@@ -40,6 +40,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from minidock.document_types.network import Binding, Lease, NetworkDocument
     from minidock.engine.container.containers import Container
     from minidock.teach.plan.planned_ops import PlannedOps
 
@@ -56,10 +57,10 @@ class PlannedWiring:
         self._store = container.store
         self._note = note
         self.kind = mode_of(container.host_config.get("NetworkMode") or "").kind
-        self.states: dict[str, dict[str, Any]] = {}
+        self.states: dict[str, NetworkDocument] = {}
         self._saved: str | None = None
         self._first = ""
-        self._ports: list[dict[str, Any]] = []
+        self._ports: list[Binding] = []
         document = container.document
         joined = endpoints.network_names(document) if self.kind == "bridge" else []
         for name in joined:
@@ -84,7 +85,7 @@ class PlannedWiring:
         for each in sorted(wanted, key=lambda b: not ports.is_single_port(str(b["HostPort"]))):
             self._hold(each, held)
 
-    def _hold(self, binding: dict[str, Any], held: Ports) -> None:
+    def _hold(self, binding: Binding, held: Ports) -> None:
         """As ports._bind_one: the first free port of a range; without one, the kernel chooses."""
         addresses = [binding["HostIp"]] if binding["HostIp"] else ports.wildcard_addresses()
         for port in dict.fromkeys(ports.candidate_ports(str(binding["HostPort"]))):
@@ -96,11 +97,9 @@ class PlannedWiring:
         except PermissionError:  # only root may read whose port it is
             raise RunFails(ports.port_taken(taken, binding, None)) from None
 
-    def _hold_all(
-        self, addresses: list[str], port: int, binding: dict[str, Any], held: Ports
-    ) -> bool:
+    def _hold_all(self, addresses: list[str], port: int, binding: Binding, held: Ports) -> bool:
         chosen: Any = port or Slot("port")
-        bound = []
+        bound: list[Binding] = []
         for place, address in enumerate(addresses):
             wanted = port if place == 0 else chosen
             self._acts.add(ports.hold_all, hold, address, wanted, binding["Proto"])
@@ -162,14 +161,14 @@ class PlannedWiring:
         self._switch_on_forwarding()
         self._apply_rules(state)
 
-    def _subnet(self, host: Netlink, state: dict[str, Any], own: int) -> ipam.Subnet:
+    def _subnet(self, host: Netlink, state: NetworkDocument, own: int) -> ipam.Subnet:
         try:
             return bridge.assign_subnet(host, self._store, state, own)
         except PermissionError:  # only root may read the other networks' files
             routed = [bridge.subnet_around(*route) for route in link.list_routes(host)]
             return ipam.choose_subnet(routed)
 
-    def _move(self, state: dict[str, Any], device: str, found: link.Link | None) -> None:
+    def _move(self, state: NetworkDocument, device: str, found: link.Link | None) -> None:
         """As bridge.discard_old_subnet: delete a bridge whose subnet is in use elsewhere by now."""
         if found is not None and state["Leases"]:
             raise Conflict(
@@ -180,7 +179,7 @@ class PlannedWiring:
             self._acts.add(bridge.discard_old_subnet, link.delete, "", device)
         state["Leases"] = {}
 
-    def _make_device(self, host: Netlink, state: dict[str, Any], found: link.Link | None) -> None:
+    def _make_device(self, host: Netlink, state: NetworkDocument, found: link.Link | None) -> None:
         caller, device, gateway = bridge.ensure_device, state["Device"], state["Gateway"]
         prefix = ipam.parse_subnet(state["Subnet"]).prefix
         index = found.index if found else -1
@@ -233,7 +232,7 @@ class PlannedWiring:
         self._acts.add(caller, iptables.restore, text)
         self._saved = rules.after(self._firewall(), text)
 
-    def _apply_rules(self, state: dict[str, Any]) -> None:
+    def _apply_rules(self, state: NetworkDocument) -> None:
         """As networks.apply_rules."""
         device, published = state["Device"], network_json.list_bindings(state)
         needed = any(networks.is_on_loopback(binding["HostIp"]) for binding in published)
@@ -262,12 +261,12 @@ class PlannedWiring:
         asked = (document["Config"].get("MacAddress") or None) if first else None
         published = [_forwarded(binding) for binding in self._ports] if is_gateway else []
         lease = networks.get_or_add_lease(state, container.id)
-        lease.update(
-            MacAddress=asked or ipam.mac_of(ipam.parse_address(lease["Address"])),
-            Bindings=published,
-            Cable=_veth(container.id, name),
-            Interface=interface,
-        )
+        lease.update({
+            "MacAddress": asked or ipam.mac_of(ipam.parse_address(lease["Address"])),
+            "Bindings": published,
+            "Cable": _veth(container.id, name),
+            "Interface": interface,
+        })  # fmt: skip
         missing = networks.changes(self._store, self._listing(), state)
         self._attach(state, lease, is_gateway=is_gateway)
         if missing or published:
@@ -276,7 +275,7 @@ class PlannedWiring:
             if binding["Proto"] == "udp" and ":" not in binding["HostIp"]:
                 self._acts.add(networks.delete_udp_flows, conntrack.forget_udp, binding["HostPort"])
 
-    def _attach(self, state: dict[str, Any], lease: dict[str, Any], *, is_gateway: bool) -> None:
+    def _attach(self, state: NetworkDocument, lease: Lease, *, is_gateway: bool) -> None:
         """As endpoint.attach: the veth pair, then the container's end of it."""
         caller, veth, interface = endpoint.attach, lease["Cable"], lease["Interface"]
         options = state.get("Options") or {}
@@ -326,7 +325,7 @@ class PlannedWiring:
         self._acts.add(sockets.open_sockets, iptables.restore, text, PLACE)
         self._leave()
 
-    def _state(self, name: str) -> dict[str, Any]:
+    def _state(self, name: str) -> NetworkDocument:
         """A network's state file, or the one that its first use would write. Raises NotFound."""
         try:
             found = network_json.read(self._store, name)
@@ -342,7 +341,7 @@ class PlannedWiring:
             raise NotFound(f"network {name} not found", hint="see: minidock network ls")
         return _new(name)
 
-    def _as_its_bridge_is(self, name: str) -> dict[str, Any]:
+    def _as_its_bridge_is(self, name: str) -> NetworkDocument:
         """The default network without its state file, from its bridge: for users but root."""
         state = _new(name)
         device = self._store.bridge
@@ -364,8 +363,10 @@ class PlannedWiring:
         return {**state, "Device": device, "Subnet": subnet, "Gateway": address}
 
 
-def _new(name: str) -> dict[str, Any]:
-    return {"Name": name, "Id": "", "Driver": network_json.DRIVERS[name], "Leases": {}}
+def _new(name: str) -> NetworkDocument:
+    return {
+        "Name": name, "Id": "", "Created": "", "Driver": network_json.DRIVERS[name], "Leases": {},
+    }  # fmt: skip
 
 
 def _veth(container_id: str, network: str) -> str:
@@ -375,8 +376,11 @@ def _veth(container_id: str, network: str) -> str:
     return f"veth{Slot('random')}"
 
 
-def _forwarded(binding: dict[str, Any]) -> dict[str, Any]:
-    return {key: binding[key] for key in ("HostIp", "HostPort", "Proto", "ContainerPort")}
+def _forwarded(binding: Binding) -> Binding:
+    return {
+        "HostIp": binding["HostIp"], "HostPort": binding["HostPort"], "Proto": binding["Proto"],
+        "ContainerPort": binding["ContainerPort"],
+    }  # fmt: skip
 
 
 def _has_ipv6() -> bool:

@@ -64,9 +64,10 @@ from minidock.teach.plan.rootfs import Layers
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import Any
 
-    from minidock.document_types.runtime_spec import Resources
+    from minidock.document_types.container import CreateBody
+    from minidock.document_types.image import ImageConfig
+    from minidock.document_types.runtime_spec import Namespace, Resources, RuntimeConfig
     from minidock.engine.image.image import Image
     from minidock.kernel.record import Begin, End
     from minidock.paths import Store
@@ -90,7 +91,7 @@ class Plan:
         self.notes = notes
         self.ops = PlannedOps(self._check_op)
         self.failure: MinidockError | None = None
-        self.config: dict[str, Any] = {}
+        self.config: RuntimeConfig = {}
         self.layers: list[str] = []
         self.addresses: list[str] = []
         self.program: list[Step] = []
@@ -147,7 +148,7 @@ def _refuse(record: Begin | End) -> None:
         )
 
 
-def plan_run(store: Store, body: dict[str, Any], *, name: str | None) -> Plan:
+def plan_run(store: Store, body: CreateBody, *, name: str | None) -> Plan:
     """Plan a `run`. body: Docker's ContainerCreate JSON. name: of the container.
 
     Raises the errors that `run` raises before its first operation: NotFound, Conflict, UsageError.
@@ -168,7 +169,7 @@ def plan_run(store: Store, body: dict[str, Any], *, name: str | None) -> Plan:
     return plan
 
 
-def _image(store: Store, body: dict[str, Any], notes: list[str]) -> Image | UnknownImage:
+def _image(store: Store, body: CreateBody, notes: list[str]) -> Image | UnknownImage:
     """The image; an UnknownImage if this user may not read the store."""
     if not _may_read(store):
         notes.append(
@@ -194,7 +195,7 @@ class UnknownImage:
 
     def __init__(self, store: Store) -> None:
         self.id = "sha256:" + "0" * 64
-        self.config: dict[str, Any] = {"config": {"Cmd": [str(Slot("command"))]}}
+        self.config: ImageConfig = {"config": {"Cmd": [str(Slot("command"))]}, "rootfs": {}}
         self._layer = f"{store.layers}/{Slot('layer')}/diff"
 
     def layer_directories(self) -> list[str]:
@@ -203,7 +204,7 @@ class UnknownImage:
 
 
 def _container(
-    store: Store, body: dict[str, Any], image: Image | UnknownImage, name: str | None
+    store: Store, body: CreateBody, image: Image | UnknownImage, name: str | None
 ) -> Container:
     """The container's document as `create` would write it, volumes included."""
     if name is not None:
@@ -305,7 +306,7 @@ def _add_subpath_binds(plan: Plan) -> None:
             point["SubpathAt"] = f"{place}{at}"
 
 
-def _config(plan: Plan) -> dict[str, Any]:
+def _config(plan: Plan) -> RuntimeConfig:
     """The bundle's config.json, with the user from the image's /etc/passwd."""
     container, layers = plan.container, Layers(plan.layers)
     groups = container.host_config.get("GroupAdd") or []
@@ -359,7 +360,7 @@ def _create_init(plan: Plan, group: cgroups.PlannedV1 | cgroups.PlannedV2) -> No
     ops.actor = "monitor"
 
 
-def _path(namespace_entry: dict[str, Any]) -> bool:
+def _path(namespace_entry: Namespace) -> bool:
     return bool(namespace_entry.get("path"))
 
 
@@ -381,7 +382,7 @@ class _NoChannel:
         """The monitor runs hooks."""
 
 
-def _filter(config: dict[str, Any]) -> bytes | None:
+def _filter(config: RuntimeConfig) -> bytes | None:
     """The compiled seccomp filter, as in the store's cache."""
     profile = config["linux"].get("seccomp")
     if not profile:

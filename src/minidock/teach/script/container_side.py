@@ -22,8 +22,7 @@ from minidock.teach.script.shell_words import command, word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from minidock.document_types.runtime_spec import RuntimeConfig
     from minidock.teach.plan.plan import Plan
     from minidock.teach.plan.planned_ops import PlannedOp
     from minidock.teach.script.shell_words import Variables
@@ -238,7 +237,7 @@ def _joined(root: str, target: str) -> str:
     return (root.rstrip("/") + "/" + target.lstrip("/")).rstrip("/") or "/"
 
 
-def check(config: dict[str, Any]) -> None:
+def check(config: RuntimeConfig) -> None:
     """Raise UsageError if the script could not run its own programs, or the command, inside."""
     if any("=" not in entry for entry in config["process"]["env"]):
         raise UsageError("a script needs a '=' in each environment variable")

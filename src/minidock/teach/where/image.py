@@ -16,8 +16,8 @@ from minidock.teach.where.output import Location, Part, Section
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from minidock.document_types.container import ContainerDocument, MountPoint
+    from minidock.document_types.store import VolumeInspect
     from minidock.engine.image.image import Image
     from minidock.paths import Store
 
@@ -84,7 +84,7 @@ def _users(store: Store, image: Image) -> list[Part]:
     return [Part("containers", store.containers, names, ["grep", "-l", image.id, *files])]
 
 
-def locate_volume(store: Store, document: dict[str, Any]) -> Location:
+def locate_volume(store: Store, document: VolumeInspect) -> Location:
     """Locate the parts of a volume, and the containers that mount it."""
     name = document["Name"]
     home = store.volume(name)
@@ -115,7 +115,7 @@ def locate_volume(store: Store, document: dict[str, Any]) -> Location:
     )  # fmt: skip
 
 
-def _user(store: Store, document: dict[str, Any], mount: dict[str, Any]) -> Part:
+def _user(store: Store, document: ContainerDocument, mount: MountPoint) -> Part:
     name = document["Name"].lstrip("/")
     where = in_container(mount["Destination"])
     access = "" if mount["RW"] else ", read-only"

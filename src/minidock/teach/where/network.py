@@ -16,8 +16,7 @@ from minidock.teach.where.output import Part
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from minidock.document_types.network import Lease, NetworkDocument
     from minidock.engine.container.containers import Container
 
 
@@ -82,7 +81,7 @@ def _held_by(pid: int) -> set[tuple[str, int]]:
 
 
 def _endpoint(
-    container: Container, network: dict[str, Any], inside: list[str], kernel: Devices
+    container: Container, network: NetworkDocument, inside: list[str], kernel: Devices
 ) -> list[Part]:
     """One veth pair: the container's end, the host's end, and its bridge."""
     lease = network["Leases"][container.id]
@@ -109,7 +108,7 @@ def _endpoint(
     return parts + _listeners(lease, kernel.held)
 
 
-def _listeners(lease: dict[str, Any], held: set[tuple[str, int]]) -> list[Part]:
+def _listeners(lease: Lease, held: set[tuple[str, int]]) -> list[Part]:
     """The published ports, which the monitor reserves with sockets."""
     ports = {(b["HostPort"], b["Proto"]): b["ContainerPort"] for b in lease.get("Bindings", ())}
     parts = []
@@ -127,7 +126,7 @@ def _listeners(lease: dict[str, Any], held: set[tuple[str, int]]) -> list[Part]:
 
 
 def _rules(
-    network: dict[str, Any], saved: dict[str, dict[str, list[str]]], container_id: str
+    network: NetworkDocument, saved: dict[str, dict[str, list[str]]], container_id: str
 ) -> list[Part]:
     """The chains that the network's packets pass."""
     chain = chain_of(network["Device"])

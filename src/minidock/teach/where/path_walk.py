@@ -25,8 +25,9 @@ from minidock.teach.layers.stack import Stack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Protocol
+    from typing import Protocol
 
+    from minidock.document_types import runtime_spec
     from minidock.engine.container.containers import Container
     from minidock.teach.layers.layer import Version
 
@@ -315,11 +316,11 @@ def _bound(mount: Mount) -> HostNode | None:
         return None
 
 
-def _configured(container: Container) -> list[dict[str, Any]]:
+def _configured(container: Container) -> list[runtime_spec.Mount]:
     """The mounts of the last start, or of the first: "destination", "type", "source"."""
     try:
         with open(container.paths.config, encoding="utf-8") as file:
-            mounts: list[dict[str, Any]] = json.load(file)["mounts"]
+            mounts: list[runtime_spec.Mount] = json.load(file)["mounts"]
             return mounts
     except FileNotFoundError:  # it was never started
         return mounts_of(container)

@@ -15,7 +15,9 @@ from minidock.oci.runtime_config import WITHOUT_ANNOTATION
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Any
+
+    from minidock.document_types.container import CreateBody
+    from minidock.document_types.host_config import HostConfig, ModeField
 
 
 class Isolation:
@@ -29,7 +31,7 @@ class Isolation:
         self,
         lost: str,
         flag: str,
-        change: Callable[[dict[str, Any]], None],
+        change: Callable[[HostConfig], None],
         *,
         dangerous: bool = False,
     ) -> None:
@@ -39,10 +41,10 @@ class Isolation:
         self.dangerous = dangerous
 
 
-def _mode(lost: str, field: str, flag: str) -> Isolation:
+def _mode(lost: str, field: ModeField, flag: str) -> Isolation:
     """A namespace that Docker can share with the host: its mode is "host"."""
 
-    def change(host: dict[str, Any]) -> None:
+    def change(host: HostConfig) -> None:
         if host.get(field) not in (None, "", "default", "host"):
             raise UsageError(f"{flag} {host[field]} conflicts with --without")
         host[field] = "host"
@@ -53,7 +55,7 @@ def _mode(lost: str, field: str, flag: str) -> Isolation:
 def _annotated(lost: str, name: str) -> Isolation:
     """An isolation that Docker cannot leave out."""
 
-    def change(host: dict[str, Any]) -> None:
+    def change(host: HostConfig) -> None:
         named = (host.get("Annotations") or {}).get(WITHOUT_ANNOTATION, "")
         joined = ",".join(filter(None, [named, name]))
         host["Annotations"] = {**(host.get("Annotations") or {}), WITHOUT_ANNOTATION: joined}
@@ -61,25 +63,25 @@ def _annotated(lost: str, name: str) -> Isolation:
     return Isolation(lost, "", change, dangerous=True)
 
 
-def _no_seccomp(host: dict[str, Any]) -> None:
+def _no_seccomp(host: HostConfig) -> None:
     given = host.get("SecurityOpt") or []
     if any(option.startswith("seccomp") for option in given):
         raise UsageError("--security-opt seccomp=… and --without seccomp are mutually exclusive")
     host["SecurityOpt"] = [*given, "seccomp=unconfined"]
 
 
-def _all_capabilities(host: dict[str, Any]) -> None:
+def _all_capabilities(host: HostConfig) -> None:
     if host.get("CapDrop"):
         raise UsageError("--cap-drop and --without capabilities are mutually exclusive")
     host["CapAdd"] = ["ALL"]
 
 
-def _no_masks(host: dict[str, Any]) -> None:
+def _no_masks(host: HostConfig) -> None:
     host["MaskedPaths"] = []
     host["ReadonlyPaths"] = []
 
 
-def _all_devices(host: dict[str, Any]) -> None:
+def _all_devices(host: HostConfig) -> None:
     host["DeviceCgroupRules"] = [*(host.get("DeviceCgroupRules") or []), "a *:* rwm"]
 
 
@@ -121,9 +123,7 @@ def parse_isolations(given: Iterable[str]) -> list[str]:
     return [name for name in ISOLATIONS if name in wanted]
 
 
-def leave_out(
-    body: dict[str, Any], isolations: list[str], *, is_allowed: Callable[[], bool]
-) -> None:
+def leave_out(body: CreateBody, isolations: list[str], *, is_allowed: Callable[[], bool]) -> None:
     """Change a ContainerCreate body so that the container lacks these isolations.
 
     is_allowed: whether the dangerous ones may be left out here; called only for those.

@@ -20,8 +20,7 @@ from minidock.engine.network.network_json import list_names, read_or_skip
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from minidock.document_types.network import Lease, NetworkDocument
     from minidock.paths import Store
 
 
@@ -31,7 +30,7 @@ class DnsRecords:
     def __init__(self, store: Store, container_id: str) -> None:
         self._store = store
         self._container_id = container_id
-        self._read: dict[str, tuple[tuple[int, int, int], dict[str, Any]]] = {}
+        self._read: dict[str, tuple[tuple[int, int, int], NetworkDocument]] = {}
 
     def addresses(self, name: str) -> list[str] | None:
         """Return the addresses of a name (in lower case); None if no container has it."""
@@ -48,8 +47,8 @@ class DnsRecords:
         """Return the name of an address as name.network; "" if no container has it."""
         for network in self._networks():
             for lease in network["Leases"].values():
-                if lease["Address"] == address and lease.get("Names"):
-                    return f"{lease['Names'][0]}.{network['Name']}"
+                if lease["Address"] == address and (names := lease.get("Names")):
+                    return f"{names[0]}.{network['Name']}"
         return ""
 
     @property
@@ -57,12 +56,12 @@ class DnsRecords:
         """Whether to forward queries: not for a container on internal networks only."""
         return any(not network.get("Internal") for network in self._networks())
 
-    def _networks(self) -> list[dict[str, Any]]:
+    def _networks(self) -> list[NetworkDocument]:
         """Return the container's networks, sorted by name."""
         found = [self._load(name) for name in sorted(list_names(self._store))]
         return [n for n in found if n is not None and self._container_id in n["Leases"]]
 
-    def _load(self, name: str) -> dict[str, Any] | None:
+    def _load(self, name: str) -> NetworkDocument | None:
         try:
             status = os.stat(self._store.network(name))
         except FileNotFoundError:
@@ -77,7 +76,7 @@ class DnsRecords:
         return network
 
 
-def _named(network: dict[str, Any], wanted: set[str]) -> list[dict[str, Any]]:
+def _named(network: NetworkDocument, wanted: set[str]) -> list[Lease]:
     return [
         lease
         for lease in network["Leases"].values()

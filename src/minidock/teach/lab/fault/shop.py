@@ -22,7 +22,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from minidock.engine.container.cgroups import cgroup_of
 from minidock.engine.container.containers import Container
@@ -46,6 +45,10 @@ from minidock.teach.lab.fault.setup_commands import (
     USER,
     VOLUMES,
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.document_types.container import ContainerDocument
 
 # Scripts call this minidock, and an iptables that waits for its lock.
 _FUNCTIONS = """
@@ -109,7 +112,7 @@ class Shop:
                 hint=f"remove it, then try again: minidock rm -f {name}",
             )
 
-    def _part_in(self, document: dict[str, Any], image: str) -> str:
+    def _part_in(self, document: ContainerDocument, image: str) -> str:
         """The part of the set-up that a container uses, or ""."""
         for name in document["NetworkSettings"]["Networks"]:
             if name in NETWORKS:
@@ -222,10 +225,11 @@ class Shop:
             "DISK": self.disk,
             "ORDERS": f"{self.store.volume('lab-orders')}/_data",
         }
-        shop = network_file.read(self.store, "lab-shop") or {}
+        shop = network_file.read(self.store, "lab-shop")
+        leases = shop["Leases"] if shop is not None else {}
         for name, container in self.containers().items():
             word = name.removeprefix("lab-").upper()
-            lease = shop.get("Leases", {}).get(container.id, {})
+            lease = leases.get(container.id, {})
             found[f"{word}_PID"] = str(container.state["Pid"])
             found[f"{word}_STATE"] = _state(container)
             found[f"{word}_HOME"] = container.paths.home

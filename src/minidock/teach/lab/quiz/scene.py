@@ -29,8 +29,9 @@ from minidock.teach.lab.quiz.kernel import cgroup_directory, status, text_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
+    from minidock.document_types.container import CreateBody
+    from minidock.document_types.host_config import HostConfig
     from minidock.paths import Store
 
 IMAGE = "busybox"
@@ -70,13 +71,13 @@ class Scene:
     def make(self, name: str, command: str, *, published: bool = False) -> None:
         """Run a container like the quiz's; replace one of that name."""
         self._remove(name)
-        host: dict[str, Any] = {
+        host: HostConfig = {
             "Memory": MEMORY_BYTES,
             "Tmpfs": {"/home": ""},
             "Binds": [f"{self.volume}:/data"],
             "PortBindings": {"80/tcp": [{"HostIp": "", "HostPort": ""}]} if published else {},
         }
-        body = {
+        body: CreateBody = {
             "Image": IMAGE,
             "Cmd": ["sh", "-c", command],
             "Labels": {LABEL: self.name},
@@ -169,7 +170,8 @@ class Scene:
     @property
     def port(self) -> int:
         """The published port on this host."""
-        bound = self.container.document["NetworkSettings"]["Ports"]["80/tcp"]
+        ports = self.container.document["NetworkSettings"]["Ports"] or {}
+        bound = ports["80/tcp"] or []
         return int(bound[0]["HostPort"])
 
     def restart(self) -> None:

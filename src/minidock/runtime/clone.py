@@ -91,6 +91,7 @@ def create_init(
         def become_init() -> NoReturn:
             run_init(program, context, options.stdio)
 
+        # A cgroup namespace has its root at its creator's cgroup: init unshares it after joining.
         new_namespaces = [kind for kind in new_namespace_kinds(config) if kind != "cgroup"]
         pid = clone_init(
             new_namespaces, become_init, cgroup_fd=cgroup_fd, within=(pid_namespace, pid_path)

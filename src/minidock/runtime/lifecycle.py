@@ -156,15 +156,15 @@ def start(known: state.State) -> None:
     path = f"{known.directory}/start.fifo"
     try:
         fifo = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (FileNotFoundError, OSError) as error:
-        if error.errno not in (ENOENT, ENXIO):  # gone: started; no reader: init has ended
+    except OSError as error:
+        if error.errno not in (ENOENT, ENXIO):  # no FIFO: started; no reader: init has ended
             raise
         raise _not_startable(known) from None
     try:
         flock.lock(fifo, path)
-        if not os.path.exists(path):
+        if not os.path.exists(path):  # another `start` was faster
             raise _not_startable(known)
-        os.write(fifo, b"s")
+        os.write(fifo, b"s")  # any byte
         os.unlink(path)
         _run_poststart(known, fifo)
     finally:

@@ -43,7 +43,8 @@ class Slot:
 class Step:
     """One step: a function, its arguments, and the slot that its result fills.
 
-    It records the function that created it, which is its phase in the journal.
+    phase, line: the function that created the step, such as runtime.rootfs.enter_steps, and where
+    in it; so the journal names the part of the code that asked for an operation.
     """
 
     __slots__ = ("act", "args", "kwargs", "into", "phase", "line")
@@ -54,7 +55,8 @@ class Step:
         self.kwargs = kwargs
         self.into = into
         author = sys._getframe(1)
-        self.phase = f"{author.f_globals['__name__'][9:]}.{author.f_code.co_qualname}"
+        module = author.f_globals["__name__"].removeprefix("minidock.")
+        self.phase = f"{module}.{author.f_code.co_qualname}"
         self.line = author.f_lineno
 
     def __repr__(self) -> str:

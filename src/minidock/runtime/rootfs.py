@@ -25,18 +25,21 @@ if TYPE_CHECKING:
     from minidock.document_types.runtime_spec import Device, Mount, RuntimeConfig
     from minidock.runtime.cgroup_mount import VisibleCgroups
 
+# mount(8)'s options: the flags of mount(2) that they set,
 _FLAGS = {
     "ro": m.MS_RDONLY, "nosuid": m.MS_NOSUID, "nodev": m.MS_NODEV, "noexec": m.MS_NOEXEC,
     "sync": m.MS_SYNCHRONOUS, "dirsync": m.MS_DIRSYNC, "mand": m.MS_MANDLOCK,
     "noatime": m.MS_NOATIME, "nodiratime": m.MS_NODIRATIME, "relatime": m.MS_RELATIME,
     "strictatime": m.MS_STRICTATIME, "bind": m.MS_BIND, "rbind": m.MS_BIND | m.MS_REC,
 }  # fmt: skip
+# those that they clear,
 _CLEARED = {
     "rw": m.MS_RDONLY, "suid": m.MS_NOSUID, "dev": m.MS_NODEV, "exec": m.MS_NOEXEC,
     "async": m.MS_SYNCHRONOUS, "nomand": m.MS_MANDLOCK, "atime": m.MS_NOATIME,
     "diratime": m.MS_NODIRATIME, "norelatime": m.MS_RELATIME, "nostrictatime": m.MS_STRICTATIME,
     "defaults": 0,
 }  # fmt: skip
+# and the attributes of mount_setattr(2) that they set for the whole tree.
 _RECURSIVE = {
     "rro": m.MOUNT_ATTR_RDONLY, "rnosuid": m.MOUNT_ATTR_NOSUID, "rnodev": m.MOUNT_ATTR_NODEV,
     "rnoexec": m.MOUNT_ATTR_NOEXEC,

@@ -55,7 +55,7 @@ def launch(
     stdio: tuple[int, int, int] | None,
     inspect: Callable[[lifecycle.Container], None] | None = None,
 ) -> RunResources:
-    """Start a container: its layers, its bundle, its namespaces, its network, its command.
+    """Start a container: ports, layers, bundle, namespaces, network, command, in this order.
 
     stdio: the command's ends of its pipes; None for a terminal, which init opens. inspect: called
     just before the command starts.
@@ -65,7 +65,7 @@ def launch(
     with JoinTargets(container) as joined, UndoOnError() as undo:
         undo.callback(_undo_launch, container)
         network = NetworkSandbox(container)
-        network.hold_ports()
+        network.hold_ports()  # first: a port in use fails before anything is mounted
         addresses = network.reserve()
         mount_layers(container)
         write_network_files(container, addresses, network=network.gateway_network)
@@ -77,17 +77,18 @@ def launch(
             stdio=stdio,
             filter_cache=store.seccomp,
         )
+        # Here init waits in its namespaces, isolated; the command does not run yet.
         joined.require_alive()
         network.connect(created.pid)
         if inspect is not None:
             inspect(created)
         lifecycle.start(created.state)
-        created.await_exec()
+        created.await_exec()  # raises init's error if the command cannot be executed
     return RunResources(created, network)
 
 
 def _undo_launch(container: Container) -> None:
-    """Undo the launch, with a short limit for locks."""
+    """Undo the launch; wait 1 s for a lock whose holder is stopped, 20 s for any other."""
     with flock.limits(stopped=1, busy=20):
         tear_down(container.store, container.id)
 

@@ -322,11 +322,19 @@ def _flags(
                 raise UsageError(f"flag needs an argument: -{name}")
             value = words[at]
             at += 1
-        given = flag.value_of(value, values[flag.key])
-        if flag.refused and given != flag.harmless:
-            raise UsageError(f"flag -{name} is not supported: {flag.refused}")
-        values[flag.key] = given
+        values[flag.key] = _accepted(flag, name, value, values[flag.key])
     return values, rest
+
+
+def _accepted(flag: Flag, name: str, text: str, before: Any) -> Any:
+    """The value of a flag given as text. Raises UsageError for one that is not supported.
+
+    before: what earlier uses of the flag have set, or its default.
+    """
+    given = flag.value_of(text, before)
+    if flag.refused and given != flag.harmless:
+        raise UsageError(f"flag -{name} is not supported: {flag.refused}")
+    return given
 
 
 def help_text(name: str = "") -> str:

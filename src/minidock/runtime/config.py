@@ -66,8 +66,7 @@ def check_config(config: Any) -> None:
 def check_process(process: Mapping[str, Any]) -> None:
     """Raise UsageError for a process object that is malformed or not supported."""
     _reject_unknown(process, _PROCESS, "process")
-    args = process.get("args")
-    if not isinstance(args, list) or not args or not all(isinstance(a, str) for a in args):
+    if not _is_command(process.get("args")):
         raise UsageError("config.json: process.args must be a list of words, the command first")
     cwd = process.get("cwd")
     if not isinstance(cwd, str) or not cwd.startswith("/"):
@@ -80,6 +79,11 @@ def check_process(process: Mapping[str, Any]) -> None:
     for limit in process.get("rlimits") or []:
         if _object(limit, "process.rlimits").get("type") not in RLIMITS:
             raise UsageError(f"config.json: process.rlimits: {limit.get('type')!r} is unknown")
+
+
+def _is_command(args: Any) -> bool:
+    """Whether it is a list of words with at least one, the program."""
+    return isinstance(args, list) and bool(args) and all(isinstance(word, str) for word in args)
 
 
 def _check_hooks(entries: dict[str, Any]) -> None:

@@ -12,6 +12,8 @@ from minidock.engine.build.stage import StageBuilder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from threading import Thread
+
     from minidock.engine.build.builder import Builder
     from minidock.engine.build.stage_plan import Stage
     from minidock.engine.build.stage_state import State
@@ -39,20 +41,32 @@ def build_stages(builder: Builder, files: StepSources) -> State:
         for thread in threads:
             thread.join()
     except BaseException as error:
-        builder.running.cancel()
-        for stage, thread in zip(stages, threads, strict=True):
-            if thread.ident is None:  # not started: a waiting stage would block forever
-                builder.promises[id(stage)].set_exception(error)
-        for thread in threads:
-            if thread.ident is not None:
-                thread.join()
+        _cancel(builder, stages, threads, error)
         raise
+    _raise_first_failure(builder)
+    return builder.state_of(builder.plan.target)
+
+
+def _cancel(
+    builder: Builder, stages: list[Stage], threads: list[Thread], error: BaseException
+) -> None:
+    """Kill the running commands, and wait for the threads that were started."""
+    builder.running.cancel()
+    for stage, thread in zip(stages, threads, strict=True):
+        if thread.ident is None:  # not started: a waiting stage would block forever
+            builder.promises[id(stage)].set_exception(error)
+    for thread in threads:
+        if thread.ident is not None:
+            thread.join()
+
+
+def _raise_first_failure(builder: Builder) -> None:
+    """Raise the error of a step, not of a stage that was cancelled because of it."""
     if builder.failures:
         raise builder.failures[0].error
     for promise in builder.promises.values():
         if promise.error is not None and not isinstance(promise.error, Cancelled):
             raise promise.error
-    return builder.state_of(builder.plan.target)
 
 
 def _run_thread(builder: Builder, files: StepSources, stage: Stage) -> None:

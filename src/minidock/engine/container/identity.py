@@ -51,15 +51,10 @@ def resolve_user_by(
     uid = int(entry[2]) if entry else int(name)
     gid = int(entry[3]) if entry else 0
     groups = _read(open_path, "/etc/group", 4)
-    additional: list[int] = []
     if group:
         gid = _group_id(groups, group)
-    elif entry:
-        additional = [int(g[2]) for g in groups if entry[0] in g[3].split(",")]
-    for wanted in group_add:
-        number = _group_id(groups, wanted)
-        if number not in additional:
-            additional.append(number)
+    member = entry[0] if entry and not group else None
+    additional = _additional_gids(groups, member, group_add)
     if gid not in additional:  # or files that deny just this group would open (CVE-2022-36109)
         additional.insert(0, gid)
     for number in (uid, *additional):
@@ -76,6 +71,21 @@ def _passwd_entry(open_path: Callable[[str], int], name: str) -> list[str] | Non
         if int(entry[2]) == number or (number < 0 and entry[0] == name):
             return entry
     return None
+
+
+def _additional_gids(
+    groups: list[list[str]], member: str | None, group_add: list[str]
+) -> list[int]:
+    """The groups that list a user as a member, and those that were asked for.
+
+    member: None where the group of -u replaces all that /etc/group says of the user.
+    """
+    additional = [int(g[2]) for g in groups if member is not None and member in g[3].split(",")]
+    for wanted in group_add:
+        number = _group_id(groups, wanted)
+        if number not in additional:
+            additional.append(number)
+    return additional
 
 
 def _group_id(groups: list[list[str]], wanted: str) -> int:

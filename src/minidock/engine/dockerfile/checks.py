@@ -132,17 +132,10 @@ def _check(instruction: Instruction) -> None:
             f"unknown instruction: {instruction.written_keyword}"
             f"{did_you_mean(instruction.written_keyword, FLAGS)}"
         )
-    if not (instruction.source.isprintable() or _is_utf8(instruction.source)):
-        raise DockerfileError("not UTF-8 text", hint="save the Dockerfile in UTF-8")
-    if "\0" in instruction.source or "\0" in "".join(instruction.json or ()):
-        raise DockerfileError("an instruction must not contain a NUL character")
+    _check_characters(instruction)
     if keyword in _FLAGS_CHECKED_FIRST:
         instruction.flags = read_flags(instruction.raw_flags, FLAGS[keyword])
-    is_empty = not instruction.text or (instruction.json == [] and keyword != "HEALTHCHECK")
-    if keyword in _ONE_ARGUMENT and is_empty:
-        raise DockerfileError(f"{keyword} requires exactly one argument")
-    if keyword in _SOME_ARGUMENTS and is_empty:
-        raise DockerfileError(f"{keyword} requires at least one argument")
+    _check_number_of_arguments(instruction)
     if keyword in _CHECKS:
         _CHECKS[keyword](instruction)
     instruction.flags = read_flags(instruction.raw_flags, FLAGS[keyword])
@@ -151,6 +144,23 @@ def _check(instruction: Instruction) -> None:
     network = instruction.flag("network", "default")
     if keyword == "RUN" and network not in _NETWORKS:
         raise DockerfileError(f"invalid network mode {go_quote(network)}")
+
+
+def _check_characters(instruction: Instruction) -> None:
+    if not (instruction.source.isprintable() or _is_utf8(instruction.source)):
+        raise DockerfileError("not UTF-8 text", hint="save the Dockerfile in UTF-8")
+    if "\0" in instruction.source or "\0" in "".join(instruction.json or ()):
+        raise DockerfileError("an instruction must not contain a NUL character")
+
+
+def _check_number_of_arguments(instruction: Instruction) -> None:
+    keyword = instruction.keyword
+    if instruction.text and (instruction.json != [] or keyword == "HEALTHCHECK"):
+        return
+    if keyword in _ONE_ARGUMENT:
+        raise DockerfileError(f"{keyword} requires exactly one argument")
+    if keyword in _SOME_ARGUMENTS:
+        raise DockerfileError(f"{keyword} requires at least one argument")
 
 
 def _is_utf8(text: str) -> bool:

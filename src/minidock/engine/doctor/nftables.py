@@ -221,6 +221,10 @@ def _number(name: str, more: str) -> int:
     return (_PRIORITIES[name] if name in _PRIORITIES else int(name)) + int(more)
 
 
+# What a packet meets at the end of a verdict. A queue's program is unknown, and may not be there.
+_DECISIONS = {"accept": "accept", "drop": "drop", "reject": "drop", "queue": "drop"}
+
+
 def _walk(
     chains: dict[tuple[str, str], Chain],
     chain: Chain,
@@ -235,20 +239,13 @@ def _walk(
             if only_sure and not surely:
                 continue
             kind, _, target = verdict.partition(" ")
-            if kind in ("jump", "goto"):
-                there = chains.get((chain.table, target))
-                end = ""
-                if there and depth < _DEEPEST:
-                    end = _walk(chains, there, flow, only_sure=only_sure, depth=depth + 1)
-                if end == "drop" or end and surely:
-                    return end
-                if kind == "goto" and surely:
-                    return ""
-            elif kind in ("drop", "reject", "queue"):
-                return "drop"
-            elif kind == "accept" and surely:
-                return "accept"
-            elif kind == "return" and surely:
+            end = _DECISIONS.get(kind, "")
+            if kind in ("jump", "goto") and depth < _DEEPEST:
+                there = chains.get((chain.table, target), Chain(chain.table, target))
+                end = _walk(chains, there, flow, only_sure=only_sure, depth=depth + 1)
+            if end == "drop" or end and surely:
+                return end
+            if kind in ("goto", "return") and surely:
                 return ""
     return ""
 

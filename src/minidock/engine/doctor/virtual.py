@@ -37,12 +37,15 @@ def what_says_virtual(read: Callable[[str], str | None]) -> str:
     """
     if "control_d" in (read("/proc/xen/capabilities") or ""):
         return ""  # Xen's own dom0: the hypervisor is below, and so is the machine of metal
-    processor = read("/proc/cpuinfo") or ""
-    for line in processor.splitlines():
-        if line.startswith("flags") and " hypervisor" in line:
-            return "/proc/cpuinfo: hypervisor"
-    if "\nflags" in f"\n{processor}":
-        return ""  # an x86 processor would have said so, whatever the names are (EC2's metal)
+    lines = (read("/proc/cpuinfo") or "").splitlines()
+    if flags := [line for line in lines if line.startswith("flags")]:
+        # An x86 processor says so, whatever the names are (EC2's metal).
+        return "/proc/cpuinfo: hypervisor" if " hypervisor" in " ".join(flags) else ""
+    return _what_firmware_says(read)
+
+
+def _what_firmware_says(read: Callable[[str], str | None]) -> str:
+    """The same, of the device tree and of DMI."""
     if kind := (read("/proc/device-tree/hypervisor/compatible") or "").strip("\0"):
         return f"/proc/device-tree/hypervisor/compatible: {kind}"
     if "linux,dummy-virt" in (read("/proc/device-tree/compatible") or ""):

@@ -109,19 +109,31 @@ def _container_files(store: Store, container_id: str) -> Iterator[Leftover]:
             yield _leftover(damage, partial(set_aside, store, path))
     for path in (paths.journal, paths.exec_journal, paths.health_journal, paths.copy_journal):
         yield from _json_lines(store, path, journal.SHAPE)
+    yield from _config_file(store, container_id)
+    yield from _state_file(store, container_id)
+
+
+def _config_file(store: Store, container_id: str) -> Iterator[Leftover]:
+    """The bundle's config.json."""
+    path = store.container(container_id).config
     try:
-        document.read(paths.config, dict)
+        document.read(path, dict)
     except FileNotFoundError:
         pass
     except DamagedFile as error:
         # Not durable: the next start writes it again, over any regular file.
-        if container_id in owners_by_container(store) or _not_regular(paths.config):
+        if container_id in owners_by_container(store) or _not_regular(path):
             yield _leftover(error, partial(_set_config_aside, store, container_id, error))
+
+
+def _state_file(store: Store, container_id: str) -> Iterator[Leftover]:
+    """The runtime's state.json, which a container that runs must have."""
     try:
         state.load(store.run, container_id)
     except NotFound:
         if _first_process(store, container_id):
-            missing = DamagedFile(paths.state, "it is missing, and the container runs")
+            path = store.container(container_id).state
+            missing = DamagedFile(path, "it is missing, and the container runs")
             yield _leftover(missing, partial(_restore_state, store, container_id, missing))
     except DamagedFile as error:
         if container_id in owners_by_container(store):

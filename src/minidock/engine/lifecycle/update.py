@@ -65,6 +65,11 @@ def _check(now: HostConfig, values: HostConfig) -> None:
         raise Conflict(
             "Restart policy cannot be updated because AutoRemove is enabled for the container"
         )
+    _check_memory(now, values)
+    _check_cpu(now, values)
+
+
+def _check_memory(now: HostConfig, values: HostConfig) -> None:
     swap = now.get("MemorySwap") or 0
     memory = values.get("Memory") or now.get("Memory") or 0
     if values.get("MemorySwap", 0) > 0 and not memory:
@@ -74,6 +79,10 @@ def _check(now: HostConfig, values: HostConfig) -> None:
             "Memory limit should be smaller than already set memoryswap limit, "
             "update the memoryswap at the same time"
         )
+
+
+def _check_cpu(now: HostConfig, values: HostConfig) -> None:
+    """--cpus is a quota within a period: not both."""
     field: Literal["CpuPeriod", "CpuQuota"]
     for field, words in (("CpuPeriod", "CPU Period"), ("CpuQuota", "CPU Quota")):
         if values.get("NanoCpus") and now.get(field):

@@ -241,29 +241,35 @@ class MonitorConnection:
 
     def _poll_once(self, signals: Signals, source: Input | None, *, proxy: bool) -> None:
         """Poll once, and serve the ready descriptors."""
-        assert self.attachment is not None
-        poll = select.poll()
-        poll.register(signals.descriptor, select.POLLIN)
-        if self._code is None:
-            poll.register(self.socket, select.POLLIN | (select.POLLOUT if self._outbox else 0))
         sink = self._own_output.descriptor
-        if sink >= 0:
-            poll.register(sink, select.POLLOUT)
-        if source is not None and self._stdin_open and self._credit and not self._outbox:
-            poll.register(source.descriptor, select.POLLIN)
-        for fd, events in poll.poll():
+        for fd, events in self._poll(signals, source, sink).poll():
             if fd == signals.descriptor:
                 self._handle_signals(signals.read(), proxy=proxy)
             elif fd == self.socket.fileno():
-                if events & select.POLLOUT:
-                    self._flush()
-                if events & ~select.POLLOUT:
-                    self._receive_all()
+                self._serve_socket(events)
             elif fd == sink:
                 self._own_output.flush(ready=True)
                 self._acknowledge()
             elif source is not None and self._stdin_open:
                 self._read_stdin(source)
+
+    def _poll(self, signals: Signals, source: Input | None, sink: int) -> select.poll:
+        """What to wait for. Stdin only while the monitor can take more."""
+        poll = select.poll()
+        poll.register(signals.descriptor, select.POLLIN)
+        if self._code is None:
+            poll.register(self.socket, select.POLLIN | (select.POLLOUT if self._outbox else 0))
+        if sink >= 0:
+            poll.register(sink, select.POLLOUT)
+        if source is not None and self._stdin_open and self._credit and not self._outbox:
+            poll.register(source.descriptor, select.POLLIN)
+        return poll
+
+    def _serve_socket(self, events: int) -> None:
+        if events & select.POLLOUT:
+            self._flush()
+        if events & ~select.POLLOUT:
+            self._receive_all()
 
     def _handle_signals(self, numbers: bytes, *, proxy: bool) -> None:
         """Handle received signals: resize, forward, or exit."""

@@ -216,21 +216,33 @@ def removal(saved: str, device: str, *, user_chain: str = "", forward_policy: st
     for table, leading in jumps(device).items():
         have = present.get(table, {})
         lines = f":FORWARD {forward_policy} [0:0]\n" if forward_policy and table == "filter" else ""
-        chains = [name for name in (chain_of(device), f"{chain_of(device)}-OUT") if name in have]
-        free = [name for name in chains if all(map(ours.match, have[name]))]
-        for built_in, rules in leading.items():
-            gone = [rule for rule in rules if _target(rule) in free]
-            lines += _drop(built_in, have.get(built_in, []), gone)
-        for chain in chains:
-            if chain in free and chain not in _led_to(have, leading):
-                lines += f"-F {chain}\n-X {chain}\n"
-            else:
-                lines += _drop(chain, have[chain], [*filter(ours.match, have[chain])])
+        lines += _removal_of_chains(have, device, leading, ours)
         if table == "filter" and have.get(user_chain) in ([_RETURN], []):
             lines += _drop("FORWARD", have.get("FORWARD", []), [f"-j {user_chain}"])
             lines += _drop(user_chain, have[user_chain], [_RETURN]) + f"-X {user_chain}\n"
         text += f"*{table}\n{lines}COMMIT\n" if lines else ""
     return text
+
+
+def _removal_of_chains(
+    have: dict[str, list[str]], device: str, leading: dict[str, list[str]], ours: RulePatterns
+) -> str:
+    """The lines that remove a network's chains from one table, and the jumps to them.
+
+    have: the table's rules by chain. leading: the jumps, by built-in chain.
+    """
+    lines = ""
+    chains = [name for name in (chain_of(device), f"{chain_of(device)}-OUT") if name in have]
+    free = [name for name in chains if all(map(ours.match, have[name]))]
+    for built_in, rules in leading.items():
+        gone = [rule for rule in rules if _target(rule) in free]
+        lines += _drop(built_in, have.get(built_in, []), gone)
+    for chain in chains:
+        if chain in free and chain not in _led_to(have, leading):
+            lines += f"-F {chain}\n-X {chain}\n"
+        else:
+            lines += _drop(chain, have[chain], [*filter(ours.match, have[chain])])
+    return lines
 
 
 def forwards_for_others(saved: str, device: str) -> bool:

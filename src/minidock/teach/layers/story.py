@@ -192,14 +192,19 @@ def _own_file(story: Story, top: Version, older: list[Version], stack: Stack) ->
     elif any(_older(stack, Version(upper, other, "seen")) for other in others):
         story.tell("linked", f"It is a hard link: the same file as {_paths(others)}.")
     else:
-        story.tell("added", f"The container created this {what}: the image has none here.")
-        if before := _same_with_links(top, stack):
-            story.sentences.append(
-                f"Or it was /{os.fsdecode(before.path)} of {before.layer.name}, which has the same "
-                "content and several hard links, so overlayfs records no origin."
-            )
+        _added(story, top, stack)
     if others and story.event != "linked":
         story.sentences.append(f"It has further hard links: {_paths(others)}.")
+
+
+def _added(story: Story, top: Version, stack: Stack) -> None:
+    """Explain a file that the image does not have under this name."""
+    story.tell("added", f"The container created this {kind_of(top)}: the image has none here.")
+    if before := _same_with_links(top, stack):
+        story.sentences.append(
+            f"Or it was /{os.fsdecode(before.path)} of {before.layer.name}, which has the same "
+            "content and several hard links, so overlayfs records no origin."
+        )
 
 
 def _same_with_links(top: Version, stack: Stack) -> Version | None:

@@ -119,12 +119,7 @@ def list_nested(container: Container, members: list[Member]) -> list[NestedNames
     """List the namespaces created inside a container, in the order of their processes."""
     known = {item for m in members if not m.within for item in m.inodes.items()}
     creators = [m for m in members if m.within and m.id == container.id]
-    whose = {
-        pid: m.name
-        for m in members
-        if m.id and not m.within
-        for pid in cgroup_of(container.store, m.id).pids()
-    }
+    whose = _names_by_pid(container, members)
     found = []
     for kind, inode in dict.fromkeys(item for m in creators for item in m.inodes.items()):
         if (kind, inode) not in known and (pids := _processes_in(kind, inode)):
@@ -134,6 +129,16 @@ def list_nested(container: Container, members: list[Member]) -> list[NestedNames
             except (FileNotFoundError, ProcessLookupError):  # the last process has just exited
                 continue
     return found
+
+
+def _names_by_pid(container: Container, members: list[Member]) -> dict[int, str]:
+    """The container that each process is in: pid -> name."""
+    return {
+        pid: m.name
+        for m in members
+        if m.id and not m.within
+        for pid in cgroup_of(container.store, m.id).pids()
+    }
 
 
 def list_namespaces(container: Container, members: list[Member]) -> list[ContainerNamespace]:

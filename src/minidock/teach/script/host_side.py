@@ -202,8 +202,8 @@ class HostSide:
         return "\n".join(lines)
 
 
-def check(plan: Plan) -> None:
-    """Raise UsageError for a run that a script cannot express completely."""
+def _check_options(plan: Plan) -> None:
+    """Raise UsageError for options of `run` that a script does not support."""
     bridges = [act for act in plan.ops.all if act.op.name == "link.add_bridge"]
     if len(bridges) > 1 or len(plan.wiring.states) > 1:
         raise UsageError("a script supports one network at most", hint="leave the others out")
@@ -219,6 +219,11 @@ def check(plan: Plan) -> None:
         )
     if any(act.op.name == "port.hold" and not act.arguments["host_port"] for act in plan.ops.all):
         raise UsageError("a script cannot let the kernel choose a port", hint="name it: -p 8090:80")
+
+
+def check(plan: Plan) -> None:
+    """Raise UsageError for a run that a script cannot express completely."""
+    _check_options(plan)
     if plan.failure:
         raise UsageError(f"the run would fail: {plan.failure}", hint=plan.failure.hint)
     command = plan.ops.all[-1].arguments["path"]

@@ -182,12 +182,14 @@ def report_text(isolations: list[str], findings: list[Finding]) -> str:
         ]
     for isolation, sentences in leaks.items():
         lines += [f"  so {isolation} leaks too: {sentence}" for sentence in sentences]
-    tried = [found for found in findings if found.get("attempted", True)]
-    held = {LEAKS[found["probe"]][0] for found in tried if not found["leaked"]}
-    standing = [
-        isolation
-        for isolation in ISOLATIONS
-        if isolation in held and isolation not in {*isolations, *leaks}
-    ]
+    broken = {*isolations, *leaks}
+    standing = [isolation for isolation in _held(findings) if isolation not in broken]
     lines.append(f"  still isolated: {', '.join(standing) or 'nothing'}")
     return "\n".join(lines) + "\n"
+
+
+def _held(findings: list[Finding]) -> list[str]:
+    """The isolations that stood an attempt, in the order of ISOLATIONS; others may have failed."""
+    tried = [found for found in findings if found.get("attempted", True)]
+    held = {LEAKS[found["probe"]][0] for found in tried if not found["leaked"]}
+    return [isolation for isolation in ISOLATIONS if isolation in held]

@@ -111,6 +111,23 @@ def test_a_join_gives_up_in_the_end_and_names_the_holder(store: Store, web: Web)
     web.serves()
 
 
+def test_a_join_that_fails_leaves_the_name_servers_as_they_were(
+    store: Store, minidock: Minidock, image: str
+) -> None:
+    """On the default bridge a container has the host's; on a user network, minidock's own."""
+    minidock.ok("network", "create", "lan")
+    minidock.ok("run", "-d", "--name", "box", image, "sleep", "600")
+    seen = ("exec", "box", "sh", "-c", "cat /etc/resolv.conf; ls /sys/class/net")
+    before = minidock.ok(*seen)
+    assert "127.0.0.11" not in before
+    with stopped_holder(lookup.find(store, "box").paths.lock):
+        refused = minidock("network", "connect", "lan", "box", timeout_seconds=60)
+        assert refused.code == 1, str(refused)
+    assert minidock.ok(*seen) == before
+    minidock.ok("network", "connect", "lan", "box")
+    assert "nameserver 127.0.0.11" in minidock.ok(*seen)
+
+
 def test_names_are_answered_while_the_start_cannot_be_noted(
     store: Store, minidock: Minidock, image: str
 ) -> None:

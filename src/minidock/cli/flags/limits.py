@@ -25,9 +25,9 @@ from minidock.numerals import atoi, is_decimal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from minidock.cli.flags.flag_values import LimitFlags, SharedLimits
     from minidock.cli.frame.pflag import F
+    from minidock.document_types.host_config import HostConfig, ThrottleDevice, Ulimit, WeightDevice
 
 _MINIMUM_MEMORY = 6 << 20  # less is too little for init to report an error
 _RLIMITS = (
@@ -42,7 +42,7 @@ class Unavailable(UsageError):
     exit_code = 1
 
 
-def parse_ulimit(text: str) -> dict[str, Any]:
+def parse_ulimit(text: str) -> Ulimit:
     name, equals, limits = text.partition("=")
     if not equals:
         raise ValueError(f"invalid ulimit argument: {text}")
@@ -87,14 +87,14 @@ def _of_device(text: str) -> tuple[str, str]:
     return path, setting
 
 
-def _device_weight(text: str) -> dict[str, Any]:
+def _device_weight(text: str) -> WeightDevice:
     path, weight = _of_device(text)
     if not is_decimal(weight) or not (weight == "0" or 10 <= int(weight) <= 1000):
         raise ValueError(f"invalid weight for device: {text}")
     return {"Path": path, "Weight": int(weight)}
 
 
-def _device_bytes(text: str) -> dict[str, Any]:
+def _device_bytes(text: str) -> ThrottleDevice:
     path, rate = _of_device(text)
     try:
         return {"Path": path, "Rate": size_bytes(rate)}
@@ -106,7 +106,7 @@ def _device_bytes(text: str) -> dict[str, Any]:
         ) from None
 
 
-def _device_operations(text: str) -> dict[str, Any]:
+def _device_operations(text: str) -> ThrottleDevice:
     path, rate = _of_device(text)
     if not is_decimal(rate):
         raise ValueError(
@@ -227,8 +227,11 @@ def update_flags(function: F) -> F:
     return declared
 
 
-def limit_fields(flags: dict[str, Any]) -> dict[str, Any]:
+def limit_fields(flags: LimitFlags) -> HostConfig:
     """Return the limits as fields of HostConfig."""
+    swappiness = flags["memory_swappiness"]
+    if not -1 <= swappiness <= 100:
+        raise UsageError(f"invalid value: {swappiness}. Valid memory swappiness range is 0-100")
     check_memory(flags)
     check_cpus(flags)
     if not -1000 <= flags["oom_score_adj"] <= 1000:
@@ -237,23 +240,13 @@ def limit_fields(flags: dict[str, Any]) -> dict[str, Any]:
         )
     check_weight(flags)
     by_name = {limit["Name"]: limit for limit in flags["ulimit"]}
-    return {
+    more: HostConfig = {
         "ShmSize": flags["shm_size"],
-        "Memory": flags["memory"],
-        "MemoryReservation": flags["memory_reservation"],
-        "MemorySwap": flags["memory_swap"],
-        "MemorySwappiness": flags["memory_swappiness"],
+        "MemorySwappiness": swappiness,
         "OomKillDisable": flags["oom_kill_disable"],
         "OomScoreAdj": flags["oom_score_adj"],
-        "NanoCpus": flags["cpus"],
-        "CpuShares": flags["cpu_shares"],
-        "CpuPeriod": flags["cpu_period"],
-        "CpuQuota": flags["cpu_quota"],
-        "CpusetCpus": flags["cpuset_cpus"],
-        "CpusetMems": flags["cpuset_mems"],
         "PidsLimit": flags["pids_limit"],
         "CgroupParent": flags["cgroup_parent"],
-        "BlkioWeight": flags["blkio_weight"],
         "BlkioWeightDevice": list(flags["blkio_weight_device"]),
         "BlkioDeviceReadBps": list(flags["device_read_bps"]),
         "BlkioDeviceReadIOps": list(flags["device_read_iops"]),
@@ -261,20 +254,36 @@ def limit_fields(flags: dict[str, Any]) -> dict[str, Any]:
         "BlkioDeviceWriteIOps": list(flags["device_write_iops"]),
         "Ulimits": [by_name[name] for name in sorted(by_name)],
     }
+    return shared_fields(flags) | more
 
 
-def check_weight(flags: dict[str, Any]) -> None:
+def shared_fields(flags: SharedLimits) -> HostConfig:
+    """Return the limits that `update` can change, except PidsLimit, as fields of HostConfig."""
+    return {
+        "Memory": flags["memory"],
+        "MemoryReservation": flags["memory_reservation"],
+        "MemorySwap": flags["memory_swap"],
+        "NanoCpus": flags["cpus"],
+        "CpuShares": flags["cpu_shares"],
+        "CpuPeriod": flags["cpu_period"],
+        "CpuQuota": flags["cpu_quota"],
+        "CpusetCpus": flags["cpuset_cpus"],
+        "CpusetMems": flags["cpuset_mems"],
+        "BlkioWeight": flags["blkio_weight"],
+    }
+
+
+def check_weight(flags: SharedLimits) -> None:
     """Refuse a block I/O weight that the daemon refuses."""
     if flags["blkio_weight"] and not 10 <= flags["blkio_weight"] <= 1000:
         raise Unavailable("Range of blkio weight is from 10 to 1000")
 
 
-def check_memory(flags: dict[str, Any], *, updates: bool = False) -> None:
+def check_memory(flags: SharedLimits, *, updates: bool = False) -> None:
     """Refuse memory limits that the daemon refuses. updates: limits may be set already."""
-    memory, swap = flags["memory"], flags["memory_swap"]
-    swappiness, reservation = flags["memory_swappiness"], flags["memory_reservation"]
-    if not -1 <= swappiness <= 100:
-        raise UsageError(f"invalid value: {swappiness}. Valid memory swappiness range is 0-100")
+    memory, swap, reservation = (
+        flags["memory"], flags["memory_swap"], flags["memory_reservation"],
+    )  # fmt: skip
     if 0 < memory < _MINIMUM_MEMORY:
         raise Unavailable("Minimum memory limit allowed is 6MB")
     if memory > 0 and 0 < swap < memory:
@@ -291,7 +300,7 @@ def check_memory(flags: dict[str, Any], *, updates: bool = False) -> None:
         )
 
 
-def check_cpus(flags: dict[str, Any]) -> None:
+def check_cpus(flags: SharedLimits) -> None:
     """Refuse CPU limits that the daemon refuses."""
     available = os.cpu_count() or 1
     period, quota = flags["cpu_period"], flags["cpu_quota"]

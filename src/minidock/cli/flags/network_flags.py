@@ -14,7 +14,10 @@ from minidock.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from minidock.cli.flags.flag_values import NetworkFlags
+    from minidock.document_types.container import NetworkingConfig
+    from minidock.document_types.host_config import HostConfig
+    from minidock.document_types.network import EndpointRequest, PortBinding
 
 # Patterns are compiled where they are used: `re` is heavy, and most command lines need none.
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
@@ -74,21 +77,23 @@ def _ipv4(text: str) -> str:
     return address
 
 
-def _network(text: str) -> tuple[str, dict[str, Any]]:
+def _network(text: str) -> tuple[str, EndpointRequest]:
     """One --network, in its short form or as name=NET,alias=A,ip=I: its name and its endpoint."""
     text = text or "default"
     if "=" not in text:
         if text == "container:":
             raise UsageError("invalid container format container:<name|id>")
         return text, {}
-    endpoint: dict[str, Any] = {}
+    endpoint: EndpointRequest = {}
+    aliases: list[str] = []
     name = ""
     for piece in text.split(","):
         key, _, given = piece.partition("=")
         if key == "name":
             name = given
         elif key == "alias":
-            endpoint.setdefault("Aliases", []).append(given)
+            aliases.append(given)
+            endpoint["Aliases"] = aliases
         elif key == "ip":
             endpoint["IPAMConfig"] = {"IPv4Address": _ipv4(given)}
         elif key == "mac-address":
@@ -158,11 +163,11 @@ network_flags = in_section(
 )
 
 
-def network_fields(flags: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], str]:
+def network_fields(flags: NetworkFlags) -> tuple[HostConfig, NetworkingConfig, str]:
     """Return HostConfig's network fields, NetworkingConfig, and the requested MAC address."""
     endpoints = _endpoints(flags)
     mode = next(iter(endpoints))
-    host = {
+    host: HostConfig = {
         "NetworkMode": mode,
         "PortBindings": port_bindings(flags["publish"]),
         "PublishAllPorts": flags["publish_all"],
@@ -176,11 +181,11 @@ def network_fields(flags: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any
     return host, {"EndpointsConfig": asked}, mac_address
 
 
-def _endpoints(flags: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def _endpoints(flags: NetworkFlags) -> dict[str, EndpointRequest]:
     """Return the requested networks in order: name -> endpoint configuration."""
-    endpoints: dict[str, dict[str, Any]] = {}
+    endpoints: dict[str, EndpointRequest] = {}
     for name, given in flags["network"] or (("default", {}),):
-        endpoint = dict(given)
+        endpoint: EndpointRequest = {**given}
         if name in endpoints:
             raise UsageError(f'network "{name}" is specified multiple times')
         endpoints[name] = endpoint
@@ -202,7 +207,7 @@ def _endpoints(flags: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return endpoints
 
 
-def _merge(endpoint: dict[str, Any], flags: dict[str, Any]) -> None:
+def _merge(endpoint: EndpointRequest, flags: NetworkFlags) -> None:
     """Apply --ip, --network-alias and --mac-address, which configure the first network."""
     if flags["ip"]:
         if "IPAMConfig" in endpoint:
@@ -234,9 +239,9 @@ def _is_mac(text: str) -> bool:
     return re.fullmatch(_MAC, text) is not None
 
 
-def exposed_ports(flags: dict[str, Any]) -> dict[str, Any]:
+def exposed_ports(flags: NetworkFlags) -> dict[str, dict[str, object]]:
     """Return the exposed ports: the published ones, and those of --expose."""
-    exposed: dict[str, Any] = dict.fromkeys(port_bindings(flags["publish"]), {})
+    exposed: dict[str, dict[str, object]] = dict.fromkeys(port_bindings(flags["publish"]), {})
     for text in flags["expose"]:
         if ":" in text:
             raise UsageError(f"invalid port format for --expose: {text}")
@@ -252,13 +257,13 @@ def exposed_ports(flags: dict[str, Any]) -> dict[str, Any]:
     return exposed
 
 
-def port_bindings(published: tuple[str, ...]) -> dict[str, list[dict[str, str]]]:
+def port_bindings(published: tuple[str, ...]) -> dict[str, list[PortBinding] | None]:
     """Return the bindings of -p: "80/tcp" -> [{"HostIp", "HostPort"}]."""
-    bindings: dict[str, list[dict[str, str]]] = {}
+    bindings: dict[str, list[PortBinding]] = {}
     for text in published:
         for port, binding in _published(_short_form(text)):
             bindings.setdefault(port, []).append(binding)
-    return bindings
+    return {**bindings}
 
 
 def _short_form(text: str) -> str:
@@ -274,7 +279,7 @@ def _short_form(text: str) -> str:
     return f"{published}:{target}/{protocol}"
 
 
-def _published(text: str) -> list[tuple[str, dict[str, str]]]:
+def _published(text: str) -> list[tuple[str, PortBinding]]:
     """One -p as pairs of container port and binding: [ip:][host port:]container port[/protocol]."""
     rest, slash, protocol = text.partition("/")
     protocol = protocol.lower() or "tcp"
@@ -292,7 +297,7 @@ def _published(text: str) -> list[tuple[str, dict[str, str]]]:
         raise UsageError(
             f"Invalid ranges specified for container and host Ports: {container} and {host}"
         )
-    pairs = []
+    pairs: list[tuple[str, PortBinding]] = []
     for offset in range(count):
         # One container port for a range of host ports: any free one of them.
         host_port = host if count == 1 else str(host_first + offset) if host else ""

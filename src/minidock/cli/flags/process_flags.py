@@ -10,11 +10,13 @@ import os
 
 from minidock.cli.flags.units import duration_nanoseconds
 from minidock.cli.frame.pflag import INT, FlagType, in_section, switch, value, values
+from minidock.document import without_empty
 from minidock.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from minidock.cli.flags.flag_values import ProcessFlags
+    from minidock.document_types.container import CreateBody, Healthcheck
 
 _BLANKS = " \t"
 
@@ -125,19 +127,22 @@ process_flags = in_section(
 )
 
 
-def config_fields(flags: dict[str, Any], arguments: tuple[str, ...]) -> dict[str, Any]:
+def config_fields(flags: ProcessFlags, arguments: tuple[str, ...]) -> CreateBody:
     """Return the Config half of the body; `arguments`: the image, then its command."""
     image, *command = arguments
-    streams = _streams(flags["attach"], flags["interactive"])
+    attach = flags["attach"]  # without -a: the output, and the input with -i
+    attaches_stdin = "stdin" in attach or flags["interactive"]
     environment = [line for path in flags["env_file"] for line in environment_file(path)]
-    fields: dict[str, Any] = {
+    fields: CreateBody = {
         "Hostname": flags["hostname"],
         "Domainname": flags["domainname"],
         "User": flags["user"],
-        **streams,
+        "AttachStdin": attaches_stdin,
+        "AttachStdout": "stdout" in attach or not attach,
+        "AttachStderr": "stderr" in attach or not attach,
         "Tty": flags["tty"],
         "OpenStdin": flags["interactive"],
-        "StdinOnce": flags["interactive"] and streams["AttachStdin"],
+        "StdinOnce": flags["interactive"] and attaches_stdin,
         "Env": [*environment, *flags["env"]] or None,
         "Cmd": command or None,
         "Image": image,
@@ -154,32 +159,32 @@ def config_fields(flags: dict[str, Any], arguments: tuple[str, ...]) -> dict[str
     return fields
 
 
-def _health(flags: dict[str, Any]) -> dict[str, Any]:
+def _health(flags: ProcessFlags) -> Healthcheck:
     """Return Config.Healthcheck; empty to keep that of the image."""
-    settings = {
-        "Interval": "health_interval", "Timeout": "health_timeout",
-        "StartPeriod": "health_start_period", "StartInterval": "health_start_interval",
-        "Retries": "health_retries",
+    given: Healthcheck = {
+        "Interval": flags["health_interval"],
+        "Timeout": flags["health_timeout"],
+        "StartPeriod": flags["health_start_period"],
+        "StartInterval": flags["health_start_interval"],
+        "Retries": flags["health_retries"],
+    }
+    counts = {
+        "interval": given["Interval"], "timeout": given["Timeout"],
+        "start-period": given["StartPeriod"], "start-interval": given["StartInterval"],
+        "retries": given["Retries"],
     }  # fmt: skip
-    given = {field: flags[name] for field, name in settings.items() if flags[name]}
+    given = without_empty(given)
     command = flags["health_cmd"]
     if flags["no_healthcheck"]:
         if given or command:
             raise UsageError("--no-healthcheck conflicts with --health-* options")
         return {"Test": ["NONE"]}
-    for field, count in given.items():
+    for name, count in counts.items():
         if count < 0:
-            raise UsageError(f"--{settings[field].replace('_', '-')} cannot be negative")
-    return {"Test": ["CMD-SHELL", command], **given} if command else given
-
-
-def _streams(attach: tuple[str, ...], interactive: bool) -> dict[str, bool]:
-    """Return the streams to attach: those of -a, else output (and input, with -i)."""
-    return {
-        "AttachStdin": "stdin" in attach or interactive,
-        "AttachStdout": "stdout" in attach or not attach,
-        "AttachStderr": "stderr" in attach or not attach,
-    }
+            raise UsageError(f"--health-{name} cannot be negative")
+    if command:
+        given["Test"] = ["CMD-SHELL", command]
+    return given
 
 
 def labels(given: tuple[str, ...], files: tuple[str, ...]) -> dict[str, str]:

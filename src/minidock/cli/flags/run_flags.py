@@ -28,10 +28,10 @@ from minidock.numerals import is_decimal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from minidock.cli.flags.flag_values import RunFlags
     from minidock.cli.frame.pflag import F
     from minidock.document_types.container import CreateBody
+    from minidock.document_types.host_config import LogConfig, RestartPolicy
 
 _LOG_DRIVERS = ("", "json-file", "none")
 _LOG_OPTIONS = ("max-size", "max-file")
@@ -115,7 +115,7 @@ def run_flags(function: F) -> F:
 
 
 def container_create_body(
-    flags: dict[str, Any], arguments: tuple[str, ...], *, detach: bool = False
+    flags: RunFlags, arguments: tuple[str, ...], *, detach: bool = False
 ) -> CreateBody:
     """Convert flags and arguments to the body of Docker's ContainerCreate.
 
@@ -123,22 +123,17 @@ def container_create_body(
     """
     network, networking, mac_address = network_fields(flags)
     storage, volumes = storage_fields(flags)
-    body: Any = {  # a CreateBody, of several modules' fields
-        **config_fields(flags, arguments),
-        "Volumes": volumes,
-        "HostConfig": {
-            **storage,
-            **limit_fields(flags),
-            **security_fields(flags),
-            **network,
-            **({"Annotations": dict(flags["annotation"])} if flags["annotation"] else {}),
-            "AutoRemove": flags["rm"],
-            "RestartPolicy": _restart_policy(flags),
-            "LogConfig": _log_config(flags),
-            "ConsoleSize": _console_size() if flags["tty"] and not detach else [0, 0],
-        },
-        "NetworkingConfig": networking,
-    }
+    host = storage | limit_fields(flags) | security_fields(flags) | network
+    if flags["annotation"]:
+        host["Annotations"] = dict(flags["annotation"])
+    host["AutoRemove"] = flags["rm"]
+    host["RestartPolicy"] = _restart_policy(flags)
+    host["LogConfig"] = _log_config(flags)
+    host["ConsoleSize"] = _console_size() if flags["tty"] and not detach else [0, 0]
+    body = config_fields(flags, arguments)
+    body["Volumes"] = volumes
+    body["HostConfig"] = host
+    body["NetworkingConfig"] = networking
     if mac_address:
         body["MacAddress"] = mac_address
     if exposed := exposed_ports(flags):
@@ -146,12 +141,13 @@ def container_create_body(
     if detach:
         if flags["attach"]:
             raise Misuse("Conflicting options: -a and -d")
-        body |= dict.fromkeys(("AttachStdin", "AttachStdout", "AttachStderr", "StdinOnce"), False)
-    asked: CreateBody = body
-    return asked
+        body.update({
+            "AttachStdin": False, "AttachStdout": False, "AttachStderr": False, "StdinOnce": False,
+        })  # fmt: skip
+    return body
 
 
-def restart_policy(text: str) -> dict[str, Any]:
+def restart_policy(text: str) -> RestartPolicy:
     """Parse --restart into the API's form; the engine validates the name."""
     name, colon, count = text.partition(":")
     if colon and not name:
@@ -162,7 +158,7 @@ def restart_policy(text: str) -> dict[str, Any]:
     return {"Name": name, "MaximumRetryCount": int(count or 0)}
 
 
-def _restart_policy(flags: dict[str, Any]) -> dict[str, Any]:
+def _restart_policy(flags: RunFlags) -> RestartPolicy:
     policy = restart_policy(flags["restart"])
     if flags["rm"] and policy["Name"] not in ("", "no"):
         raise UsageError("Conflicting options: --restart and --rm")
@@ -180,7 +176,7 @@ def _console_size() -> list[int]:
     return [rows, columns]
 
 
-def _log_config(flags: dict[str, Any]) -> dict[str, Any]:
+def _log_config(flags: RunFlags) -> LogConfig:
     driver = flags["log_driver"]
     if driver not in _LOG_DRIVERS:
         raise UsageError(

@@ -13,7 +13,8 @@ from minidock.numerals import is_decimal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from minidock.cli.flags.flag_values import SecurityFlags
+    from minidock.document_types.host_config import DeviceMapping, HostConfig
 
 # Namespaced sysctls, as in Docker; any other would change the host.
 _SYSCTLS = (
@@ -79,25 +80,31 @@ security_flags = in_section(
 )
 
 
-def security_fields(flags: dict[str, Any]) -> dict[str, Any]:
+def security_fields(flags: SecurityFlags) -> HostConfig:
     """Return the isolation fields of HostConfig."""
-    fields: dict[str, Any] = {
+    options = _security_options(flags["security_opt"])
+    fields: HostConfig = {
         "CapAdd": list(flags["cap_add"]) or None,
         "CapDrop": list(flags["cap_drop"]) or None,
         "Privileged": flags["privileged"],
-        "SecurityOpt": _security_options(flags["security_opt"]),
+        "SecurityOpt": options,
         "Devices": [_device(text) for text in flags["device"]],
         "GroupAdd": list(flags["group_add"]) or None,
-        "PidMode": _mode(flags, "pid", "PID", ("host",), shareable=True),
-        "IpcMode": _mode(flags, "ipc", "IPC", ("private", "shareable", "host", "none"), True),
-        "UTSMode": _mode(flags, "uts", "UTS", ("host",), shareable=False),
-        "CgroupnsMode": _mode(flags, "cgroupns", "CGROUP", ("host", "private"), shareable=False),
+        "PidMode": _mode(flags["pid"], "pid", "PID", ("host",), shareable=True),
+        "IpcMode": _mode(
+            flags["ipc"], "ipc", "IPC", ("private", "shareable", "host", "none"), True
+        ),
+        "UTSMode": _mode(flags["uts"], "uts", "UTS", ("host",), shareable=False),
+        "CgroupnsMode": _mode(
+            flags["cgroupns"], "cgroupns", "CGROUP", ("host", "private"), shareable=False
+        ),
     }
     if flags["device_cgroup_rule"]:
         fields["DeviceCgroupRules"] = list(flags["device_cgroup_rule"])
-    if "systempaths=unconfined" in fields["SecurityOpt"]:  # set by the client, as two fields
-        fields["SecurityOpt"].remove("systempaths=unconfined")
-        fields.update(MaskedPaths=[], ReadonlyPaths=[])
+    if "systempaths=unconfined" in options:  # set by the client, as two fields
+        options.remove("systempaths=unconfined")
+        fields["MaskedPaths"] = []
+        fields["ReadonlyPaths"] = []
     if flags["sysctl"]:
         fields["Sysctls"] = dict(flags["sysctl"])
     if flags["init"] is not None:
@@ -105,11 +112,8 @@ def security_fields(flags: dict[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def _mode(
-    flags: dict[str, Any], flag: str, kind: str, plain: tuple[str, ...], shareable: bool
-) -> str:
+def _mode(mode: str, flag: str, kind: str, plain: tuple[str, ...], shareable: bool) -> str:
     """Check the mode of a namespace: private, the host's or, if shareable, a container's."""
-    mode: str = flags[flag]
     other = mode.removeprefix("container:")
     if mode in ("", *plain) or (shareable and other and other != mode):
         return mode
@@ -173,7 +177,7 @@ def _seccomp_profile(path: str) -> str:
     return json.dumps(profile, separators=(",", ":"), ensure_ascii=False)
 
 
-def _device(text: str) -> dict[str, str]:
+def _device(text: str) -> DeviceMapping:
     """ "/dev/sda", "/dev/sda:/dev/x", "/dev/sda:rw" or "/dev/sda:/dev/x:rw"."""
     parts = text.split(":")
     if not text or len(parts) > 3:

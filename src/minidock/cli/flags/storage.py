@@ -17,7 +17,9 @@ from minidock.numerals import octal
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+
+    from minidock.cli.flags.flag_values import StorageFlags
+    from minidock.document_types.host_config import HostConfig
 
 _RECURSIVE = {
     "enabled": "",
@@ -27,10 +29,10 @@ _RECURSIVE = {
 }
 
 
-def parse_mount(text: str) -> dict[str, Any]:
+def parse_mount(text: str) -> dict[str, object]:
     """Parse a --mount, such as "type=bind,src=/a,dst=/b,readonly", into the API's Mount."""
     fields = read_record(text)
-    mount: dict[str, Any] = {"Type": "volume"}
+    mount: dict[str, object] = {"Type": "volume"}
     kinds = set()
     for field in fields:
         name, equals, setting = field.partition("=")
@@ -55,7 +57,7 @@ def _local(path: str) -> str:
 
 
 # Keys whose value becomes one field: the object that the field is in, its name, the value's parser.
-_FIELDS: dict[str, tuple[str, str, Callable[[str], Any]]] = {
+_FIELDS: dict[str, tuple[str, str, Callable[[str], object]]] = {
     "type": ("", "Type", str.lower),
     "source": ("", "Source", _local),
     "target": ("", "Target", str),
@@ -75,7 +77,7 @@ _SWITCHES = {
 }
 
 
-def _mount_field(mount: dict[str, Any], key: str, setting: str, field: str) -> None:
+def _mount_field(mount: dict[str, object], key: str, setting: str, field: str) -> None:
     """Set the field of Mount for one "key=value" of a --mount."""
     key = _ALIASES.get(key, key)
     if key in _FIELDS:
@@ -83,40 +85,39 @@ def _mount_field(mount: dict[str, Any], key: str, setting: str, field: str) -> N
         _options(mount, place)[name] = _parsed(key, setting, parse)
     elif key in _SWITCHES:
         place, name = _SWITCHES[key]
-        _switch(mount, place, name, is_on=_parsed(key, setting, parse_bool))
+        _switch(mount, place, name, is_on=bool(_parsed(key, setting, parse_bool)))
     elif key == "bind-recursive":
         _recursive(mount, setting)
     elif key == "volume-label":
         name, _, text = setting.partition("=")
-        _options(mount, "VolumeOptions").setdefault("Labels", {})[name] = text
+        _options(mount, "VolumeOptions", "Labels")[name] = text
     elif key == "volume-driver":
-        _options(mount, "VolumeOptions")["DriverConfig"]["Name"] = setting
+        _options(mount, "VolumeOptions", "DriverConfig")["Name"] = setting
     elif key == "volume-opt":
         name, _, text = setting.partition("=")
-        driver = _options(mount, "VolumeOptions")["DriverConfig"]
-        driver.setdefault("Options", {})[name] = text
+        _options(mount, "VolumeOptions", "DriverConfig", "Options")[name] = text
     else:
         raise ValueError(f"unexpected key '{key}' in '{field}'")
 
 
-def _options(mount: dict[str, Any], place: str) -> dict[str, Any]:
-    """The object of a Mount by its name, made if missing; "" is the Mount itself."""
-    if not place:
-        return mount
-    options: dict[str, Any] = mount.setdefault(
-        place, {"DriverConfig": {}} if place == "VolumeOptions" else {}
-    )
+def _options(mount: dict[str, object], *places: str) -> dict[str, object]:
+    """The object in a Mount by its path, made if missing; "" is the Mount itself."""
+    options = mount
+    for place in filter(None, places):
+        inner = options.setdefault(place, {"DriverConfig": {}} if place == "VolumeOptions" else {})
+        assert isinstance(inner, dict)
+        options = inner
     return options
 
 
-def _switch(mount: dict[str, Any], place: str, name: str, *, is_on: bool) -> None:
+def _switch(mount: dict[str, object], place: str, name: str, *, is_on: bool) -> None:
     if is_on:
         _options(mount, place)[name] = True
     elif not place:
         mount.pop(name, None)
 
 
-def _recursive(mount: dict[str, Any], setting: str) -> None:
+def _recursive(mount: dict[str, object], setting: str) -> None:
     """Set bind-recursive: whether submounts of the source are included, and read-only."""
     name = _RECURSIVE.get(setting)
     if name is None:
@@ -128,9 +129,11 @@ def _recursive(mount: dict[str, Any], setting: str) -> None:
         _options(mount, "BindOptions")[name] = True
 
 
-def _check_recursive(mount: dict[str, Any]) -> None:
+def _check_recursive(mount: dict[str, object]) -> None:
     """Raise ValueError if bind-recursive needs a read-only mount and the mount is writable."""
-    options = mount.get("BindOptions") or {}
+    options = mount.get("BindOptions")
+    if not isinstance(options, dict):
+        return
     for setting, name in _RECURSIVE.items():
         if name in ("", "NonRecursive") or not options.get(name):
             continue
@@ -141,7 +144,7 @@ def _check_recursive(mount: dict[str, Any]) -> None:
             raise ValueError(f"{option} 'bind-propagation=rprivate' to be specified in conjunction")
 
 
-def _parsed(key: str, setting: str, parse: Callable[[str], Any]) -> Any:
+def _parsed(key: str, setting: str, parse: Callable[[str], object]) -> object:
     try:
         return parse(setting)
     except ValueError:
@@ -166,10 +169,10 @@ storage_flags = in_section(
 )
 
 
-def storage_fields(flags: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def storage_fields(flags: StorageFlags) -> tuple[HostConfig, dict[str, dict[str, object]]]:
     """Return HostConfig's storage fields, and Config's anonymous volumes."""
     binds: list[str] = []
-    anonymous: dict[str, Any] = {}
+    anonymous: dict[str, dict[str, object]] = {}
     for text in dict.fromkeys(flags["volume"]):
         if _is_anonymous(text):
             anonymous[text] = {}
@@ -177,12 +180,13 @@ def storage_fields(flags: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any
             source, _, rest = text.partition(":")
             binds.append(f"{_local(source)}:{rest}")
     options = _storage_options(flags["storage_opt"])
-    fields: dict[str, Any] = {
-        **({"StorageOpt": options} if options else {}),
+    fields: HostConfig = {
         "Binds": binds or None,
         "VolumesFrom": list(flags["volumes_from"]) or None,
         "ReadonlyRootfs": flags["read_only"],
     }
+    if options:
+        fields["StorageOpt"] = options
     if flags["mount"]:
         fields["Mounts"] = list(flags["mount"])
     if flags["tmpfs"]:

@@ -19,8 +19,9 @@ from minidock.paths import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Unpack
 
+    from minidock.cli.flags.flag_values import BuildFlags
     from minidock.engine.build.options import Options, Secret
 
 _ONE_MACHINE = "minidock builds for this machine, and stores the image in its own store"
@@ -103,7 +104,7 @@ build_flags = in_section(
 
 @command("PATH | URL | -", at_least=1, at_most=1)
 @build_flags
-def build(arguments: tuple[str, ...], **flags: Any) -> int:
+def build(arguments: tuple[str, ...], **flags: Unpack[BuildFlags]) -> int:
     """Build an image by the instructions of a Dockerfile"""
     from minidock.cli.output.build_output import screen, show_failure
     from minidock.engine.build.build import build as build_image
@@ -127,7 +128,7 @@ def build(arguments: tuple[str, ...], **flags: Any) -> int:
     return 0
 
 
-def _options(context: str, flags: dict[str, Any]) -> Options:
+def _options(context: str, flags: BuildFlags) -> Options:
     """Convert the flags to the engine's options. Raises UsageError with Docker's messages."""
     from minidock.engine.build.entitlements import read_entitlements
     from minidock.engine.build.options import Options
@@ -147,7 +148,7 @@ def _options(context: str, flags: dict[str, Any]) -> Options:
     ]
     options.pull = flags["pull"]
     options.network = "default" if flags["network"] == "bridge" else flags["network"]
-    options.allowed = read_entitlements(flags["allow"])
+    options.allowed = read_entitlements(list(flags["allow"]))
     options.extra_hosts = list(flags["add_host"])
     options.secrets = {secret.name: secret for secret in map(_secret, flags["secret"])}
     options.binds = [_bind(text) for text in flags["volume"]]

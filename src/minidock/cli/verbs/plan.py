@@ -13,8 +13,9 @@ from minidock.paths import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Unpack
 
+    from minidock.cli.flags.flag_values import RunFlags
     from minidock.cli.frame.lazy import Table
     from minidock.teach.plan.plan import Plan
 
@@ -49,7 +50,7 @@ def run(
     sig_proxy: bool,
     without: tuple[str, ...],
     json: bool,
-    **flags: Any,
+    **flags: Unpack[RunFlags],
 ) -> int:
     """Show what `run` would do, without doing it
 
@@ -68,7 +69,7 @@ def run(
 
 def planned(
     arguments: tuple[str, ...],
-    flags: dict[str, Any],
+    flags: RunFlags,
     *,
     detach: bool,
     without: tuple[str, ...] = (),

@@ -20,8 +20,9 @@ from minidock.paths import Store
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Unpack
 
+    from minidock.cli.flags.flag_values import RunFlags
     from minidock.document_types.container import CreateBody
     from minidock.engine.container.containers import Container
     from minidock.engine.monitor.attach import Attachment
@@ -58,7 +59,7 @@ def run(
     lang: str | None,
     without: tuple[str, ...],
     yes_in_a_vm: bool,
-    **flags: Any,
+    **flags: Unpack[RunFlags],
 ) -> int:
     """Create a container from an image and start it"""
     if step and (detach or explain or without):
@@ -95,7 +96,7 @@ def _conflict_with_step(flag: str) -> UsageError:
     complete=images,
 )
 @run_flags
-def create(arguments: tuple[str, ...], **flags: Any) -> None:
+def create(arguments: tuple[str, ...], **flags: Unpack[RunFlags]) -> None:
     """Create a container without starting it"""
     body = container_create_body(flags, arguments)
     try:
@@ -105,7 +106,7 @@ def create(arguments: tuple[str, ...], **flags: Any) -> None:
         raise
 
 
-def _create(store: Store, body: CreateBody, flags: dict[str, Any]) -> Container:
+def _create(store: Store, body: CreateBody, flags: RunFlags) -> Container:
     """Create the container, and write its ID to --cidfile, which must not exist."""
     from minidock.engine.container.validation import warnings_of
 
@@ -128,7 +129,7 @@ def _create(store: Store, body: CreateBody, flags: dict[str, Any]) -> Container:
     return container
 
 
-def _create_or_pull(store: Store, body: CreateBody, flags: dict[str, Any]) -> Container:
+def _create_or_pull(store: Store, body: CreateBody, flags: RunFlags) -> Container:
     """Create the container; pull its image if it is missing and --pull allows it."""
     from minidock.engine.container.create import create as create_container
 
@@ -145,7 +146,7 @@ def _create_or_pull(store: Store, body: CreateBody, flags: dict[str, Any]) -> Co
     return create_container(store, body, name=name)
 
 
-def _pull(store: Store, body: CreateBody, flags: dict[str, Any]) -> None:
+def _pull(store: Store, body: CreateBody, flags: RunFlags) -> None:
     from minidock.cli.verbs.pull import pull_for_container
 
     try:

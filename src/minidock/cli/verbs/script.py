@@ -13,8 +13,9 @@ from minidock.cli.frame.pflag import switch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Unpack
 
+    from minidock.cli.flags.flag_values import RunFlags
     from minidock.cli.frame.lazy import Table
 
 _COMMANDS: Table = {
@@ -39,7 +40,9 @@ script = Group(_COMMANDS, _script)
 @run_flags
 @switch("-d", "--detach", help="Accepted as in run; the script stays in the foreground")
 @switch("--sig-proxy", default=True, help="Accepted as in run; does not change the script")
-def run(arguments: tuple[str, ...], *, detach: bool, sig_proxy: bool, **flags: Any) -> None:
+def run(
+    arguments: tuple[str, ...], *, detach: bool, sig_proxy: bool, **flags: Unpack[RunFlags]
+) -> None:
     """Write a shell script equivalent to `run`
 
     minidock script run busybox echo hello > box.sh; sudo sh box.sh. It needs neither minidock nor

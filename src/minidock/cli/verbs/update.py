@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from minidock.cli.flags.limits import check_cpus, check_memory, check_weight, update_flags
+from minidock.cli.flags.limits import (
+    check_cpus,
+    check_memory,
+    check_weight,
+    shared_fields,
+    update_flags,
+)
 from minidock.cli.flags.run_flags import restart_policy
 from minidock.cli.frame.command import Misuse, command
 from minidock.cli.frame.complete import containers
@@ -12,26 +18,40 @@ from minidock.paths import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Unpack
+
+    from minidock.cli.flags.flag_values import ChangedLimits, SharedLimits
 
 
 @command("CONTAINER [CONTAINER...]", at_least=1, complete=containers)
 @update_flags
 @value("--restart", help="Restart policy (no|on-failure[:N]|always|unless-stopped)")
-def update(arguments: tuple[str, ...], *, restart: str | None, **flags: Any) -> int:
+def update(
+    arguments: tuple[str, ...], *, restart: str | None, **flags: Unpack[ChangedLimits]
+) -> int:
     """Change the limits and the restart policy of containers"""
     from minidock.engine.lifecycle.update import update as act
 
     if restart is None and all(given is None for given in flags.values()):
         raise Misuse("you must provide one or more flags when using this command")
-    pids = flags.pop("pids_limit")
-    flags = {name: flags[name] or _FIELDS_UNSET.get(name, 0) for name in _FIELDS}
-    check_memory({**flags, "memory_swappiness": -1}, updates=True)
-    check_cpus(flags)
-    check_weight(flags)
-    changes: Any = {_FIELDS[name]: flags[name] for name in _FIELDS}
-    if pids is not None:
-        changes["PidsLimit"] = pids
+    limits: SharedLimits = {
+        "memory": flags["memory"] or 0,
+        "memory_reservation": flags["memory_reservation"] or 0,
+        "memory_swap": flags["memory_swap"] or 0,
+        "cpus": flags["cpus"] or 0,
+        "cpu_shares": flags["cpu_shares"] or 0,
+        "cpu_period": flags["cpu_period"] or 0,
+        "cpu_quota": flags["cpu_quota"] or 0,
+        "cpuset_cpus": flags["cpuset_cpus"] or "",
+        "cpuset_mems": flags["cpuset_mems"] or "",
+        "blkio_weight": flags["blkio_weight"] or 0,
+    }
+    check_memory(limits, updates=True)
+    check_cpus(limits)
+    check_weight(limits)
+    changes = shared_fields(limits)
+    if flags["pids_limit"] is not None:
+        changes["PidsLimit"] = flags["pids_limit"]
     if restart:
         changes["RestartPolicy"] = restart_policy(restart)
     store = Store()
@@ -41,12 +61,3 @@ def update(arguments: tuple[str, ...], *, restart: str | None, **flags: Any) -> 
         return reference
 
     return for_each(arguments, update_one)
-
-
-_FIELDS = {
-    "memory": "Memory", "memory_reservation": "MemoryReservation", "memory_swap": "MemorySwap",
-    "cpus": "NanoCpus", "cpu_shares": "CpuShares", "cpu_period": "CpuPeriod",
-    "cpu_quota": "CpuQuota", "cpuset_cpus": "CpusetCpus", "cpuset_mems": "CpusetMems",
-    "blkio_weight": "BlkioWeight",
-}  # fmt: skip
-_FIELDS_UNSET = {"cpuset_cpus": "", "cpuset_mems": ""}

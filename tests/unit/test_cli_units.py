@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -22,6 +22,9 @@ from minidock.cli.output.columns import align
 from minidock.engine.container.random_name import random_name
 from minidock.engine.container.validation import check_name
 from minidock.errors import UsageError
+
+if TYPE_CHECKING:
+    from minidock.cli.flags.filters import Reader
 
 
 @pytest.mark.parametrize(
@@ -98,7 +101,10 @@ def test_a_line_without_a_column_ends_the_block() -> None:
 
 
 def test_filters_of_one_name_are_alternatives_and_names_add_up() -> None:
-    tests: Any = {"is": lambda n, w: n == int(w), "over": lambda n, w: n > int(w)}
+    tests: dict[str, Reader[int]] = {
+        "is": lambda wanted: lambda number: number == int(wanted),
+        "over": lambda wanted: lambda number: number > int(wanted),
+    }
     numbers = [1, 2, 3, 4]
     assert apply_filters(numbers, (("is", "1"), ("is", "3")), tests) == [1, 3]
     assert apply_filters(numbers, (("is", "1"), ("is", "3"), ("over", "2")), tests) == [3]

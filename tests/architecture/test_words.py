@@ -17,15 +17,15 @@ PATTERNS = {
     r"\brubbish\b|\bresidue\b": ("garbage, leftovers", 0),
     r"\bplug_in\b|\bunplug\b|\bfar_end\b|\blead_out\b|\bknow_as\b": ("attach, detach, peer", 0),
     r"\bcopy_up\.py\b|\bprestart\b|\bteller\b": ("tmpcopyup, start_monitor_early, events", 4),
-    r"\bthat (is none|there (is|are))\b": ("leave it out, or name the thing", 3),
+    r"\bthat (is none|there (is|are))\b": ("leave it out, or name the thing", 2),
     r"\bfor want of\b|\band (the|their|its) like\b": ("without, and similar", 0),
     r"\bheld against\b|\bmend(s|ed)?\b": ("compared with, fix", 0),
     r"\b(bear|bears|bore|bury|birth)\b": ("clone, create, reap", 2),
-    r"\bborn\b": ("created", 7),
+    r"\bborn\b": ("created", 1),
     r"\bby hand\b": ("manually", 0),
-    r"\bunma(k|d)e": ("undo, release, tear down", 3),
-    r"\b(is|are) no (?!longer|such)": ("is not a", 19),
-    r"\btold\b": ("printed, passed, recorded; or the noun", 39),
+    r"\bunma(k|d)e": ("undo, release, tear down", 1),
+    r"\b(is|are) no (?!longer|such)": ("is not a", 15),
+    r"\btold\b": ("printed, passed, recorded; or the noun", 11),
 }
 
 

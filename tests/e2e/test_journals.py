@@ -67,7 +67,7 @@ def test_each_kind_of_operation_has_a_story_of_its_own(
               ("copy", "files.work_on_files")}  # fmt: skip
     assert copied <= names(stories_of["cp"])
     wired = {("engine", "link.add_bridge"), ("engine", "iptables.restore"),
-             ("errand", "link.add_veth"), ("monitor", "port.listen_for_names")}  # fmt: skip
+             ("task", "link.add_veth"), ("monitor", "port.listen_for_names")}  # fmt: skip
     assert wired <= names(stories_of["network"])
     assert {op["story"] for op in stories_of["network"]} == {"create", "connect box"}
     run = explained(minidock, "box")

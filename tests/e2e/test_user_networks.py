@@ -258,7 +258,7 @@ def test_command_that_was_killed_as_it_made_a_network_is_cleared_up(
     assert [link for link in links_of(store) if f"{store.bridge}-" in link] == []
 
 
-@pytest.mark.parametrize("actor", ["monitor", "errand"])
+@pytest.mark.parametrize("actor", ["monitor", "task"])
 def test_connecting_that_dies_at_any_act_leaves_nothing(
     store: Store, minidock: Minidock, image: str, actor: str
 ) -> None:
@@ -270,14 +270,14 @@ def test_connecting_that_dies_at_any_act_leaves_nothing(
     lines = Path(store.network_journal("one")).read_text().splitlines()
     acts = [record["begin"] for record in map(json.loads, lines)
             if record["actor"] == actor and "begin" in record]  # fmt: skip
-    assert len(acts) >= {"monitor": 4, "errand": 10}[actor], "sockets; a cable, addresses, rules"
+    assert len(acts) >= {"monitor": 4, "task": 10}[actor], "sockets; a veth, addresses, rules"
     minidock.ok("rm", "-f", "web")
     for act in acts[::2]:
         fault = {"MINIDOCK_FAULT": f"{actor}:{act}:begin"}
         minidock.ok("run", "-d", "--name", "web", "-p", "80", image, "sleep", "600", env=fault)
         refused = minidock("network", "connect", "one", "web")
         said, state = {"monitor": ("has just ended", "exited"),
-                       "errand": ("child of the container's monitor was killed", "running"),
+                       "task": ("child of the container's monitor was killed", "running"),
                        }[actor]  # fmt: skip
         assert refused.code == 1 and said in refused.stderr, str(refused)
         assert minidock.ok("ps", "-a", "--format", "{{.State}}") == state

@@ -535,7 +535,7 @@ def test_import_takes_compressed_archives(store: Store, images: ImageStore) -> N
 
 def test_a_store_of_a_newer_minidock_is_refused(store: Store) -> None:
     Path(store.version).write_text("2\n")
-    with pytest.raises(StoreError, match="has format 2, and this minidock knows 1"):
+    with pytest.raises(StoreError, match="has format 2; this minidock supports 1"):
         load_bytes(store, archives.docker_archive([LOWER]))
     assert os.listdir(store.root) == ["version"]
 

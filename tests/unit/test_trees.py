@@ -147,7 +147,7 @@ def test_what_is_mounted_in_a_tree_is_somebodys_and_stays(store: Store, tmp_path
     data.mkdir(parents=True)
     subprocess.run(["mount", "--bind", tmp_path / "srv", data], check=True)
     try:
-        with pytest.raises(StoreError, match="something is mounted there"):
+        with pytest.raises(StoreError, match="a file system is mounted there"):
             remove_tree(store, store.volume("v"))
     finally:
         subprocess.run(["umount", data], check=True)

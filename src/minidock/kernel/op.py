@@ -147,7 +147,7 @@ class Numbers:
 class Journal:
     """Writes the records of an actor, each as one line of JSON, through `write`.
 
-    actor: "engine", "monitor", "errand", "init", "stage", "exec", "copy" or "runtime".
+    actor: "engine", "monitor", "task", "init", "stage", "exec", "copy" or "runtime".
     numbers: those of the process, if it has written to another journal before.
     story: what the records belong to, if a file has several stories ("exec 4f1c…").
     gate: called with each record, if set (fault tests use it to kill processes between two acts).

@@ -24,7 +24,7 @@ class Call(TypedDict):
 class Planned(Call):
     """An act that `plan` foresees.
 
-    begin: the number of the act in its process. actor: "engine", "monitor", "errand" (a child of
+    begin: the number of the act in its process. actor: "engine", "monitor", "task" (a child of
     the monitor), "init", "stage", "exec", "copy", "runtime". phase: the function whose source
     contains the act, with its module. line: in its source.
     """

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from minidock.teach.page import Page
 
 COLOURS = {
-    "engine": "34", "monitor": "33", "errand": "33", "init": "32", "stage": "35", "exec": "36",
+    "engine": "34", "monitor": "33", "task": "33", "init": "32", "stage": "35", "exec": "36",
 }  # fmt: skip
 _VALUE_WIDTH = 30
 _INDENT = " " * 9

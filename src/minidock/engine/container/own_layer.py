@@ -75,8 +75,9 @@ def mount_own_layer(container: Container) -> None:
 
 
 def _create_dockerenv(container: Container, upper: str) -> None:
-    """Put an empty /.dockerenv into a container's own layer: programs look for it, to know where
-    they are. It is no change of the container's (image/upper.py, INIT_FILES)."""
+    """Create an empty /.dockerenv in a container's own layer, by which programs detect a container.
+
+    `diff` does not list it (image/upper.py, INIT_FILES)."""
     image = container.document["GraphDriver"]["Data"]["LowerDir"].split(":")
     if not any(os.path.lexists(f"{layer}/.dockerenv") for layer in image):
         os.close(os.open(f"{upper}/.dockerenv", os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o755))

@@ -1,16 +1,16 @@
-"""A container's files as `cp` sees them: its layers and its volumes, running or not.
+"""The view of a container's files for `cp`: its layers and volumes, running or not.
 
-A child process makes the view and works in it:
+A child process creates the view and works in it:
 
-    unshare(2)   a mount namespace of its own: what is mounted here, the kernel takes away with us
-    mount        the layers, where the container does not run; then volumes, binds, /etc/hosts …
+    unshare(2)   a private mount namespace: its mounts end with the process
+    mount        the layers, if the container does not run; then volumes, binds, /etc/hosts …
     chroot(2)    "/" is the container's from here on: no path and no link leads to the host's files
 
-/proc, /sys, /dev and what is mounted by --tmpfs are not there, as in Docker: through a /proc with
-the host's processes, a link of the container's would lead out again (/proc/PID/root).
+/proc, /sys, /dev and --tmpfs mounts are missing, as in Docker: through a /proc with the host's
+processes, a link of the container could lead to the host (/proc/PID/root).
 
-The rules for entering a container hold: nothing is imported inside, and no exception leaves the
-child.
+As in every process that enters a container, nothing is imported after chroot, and no exception
+leaves the child.
 
     parent ◄── answer ── child      one JSON text: {"value": …} or {"error": …}
 
@@ -58,14 +58,14 @@ if TYPE_CHECKING:
     from minidock.document_types.container import MountPoint
     from minidock.engine.container.containers import Container
 
-_story = ""  # of this process's copies
+_story = ""  # the story of this process's copies
 
 
 class Inside:
-    """An act in a child whose root is the container's.
+    """A function that runs in a child whose root is the container's.
 
-    act: called inside; returns what JSON can say. close: descriptors of ours that it must not hold.
-    A container that does not run is the caller's own (Ownership), so that nobody starts it.
+    act: called there; returns plain JSON data. close: our descriptors that the child must not keep.
+    The caller owns a stopped container (Ownership), so that no other process starts it.
     """
 
     def __init__(
@@ -80,31 +80,31 @@ class Inside:
             for descriptor in close:
                 os.close(descriptor)
             if (outside := current_journal()) is not None:
-                use_journal(outside.of_child(writer(told), actor="copy"))
+                use_journal(outside.of_child(writer(journal), actor="copy"))
             _work(container, lowerdirs, act, answer)
 
-        with telling_copy(container):
-            told = open_for_append(container.paths.copy_journal)  # chrooted, no path leads there
+        with recording_copies(container):
+            journal = open_for_append(container.paths.copy_journal)  # not reachable after chroot
             self._pid = clone_process([], work_inside, cgroup_fd=None, as_sibling=False)
-        for descriptor in (answer, told):
+        for descriptor in (answer, journal):
             if descriptor >= 0:
                 os.close(descriptor)
 
     def result(self) -> Any:
-        """What the act returned; raises what it raised."""
+        """Return the result of the function, or raise its error."""
         with open(self._answer, "rb") as file:
             text = file.read()
         os.waitpid(self._pid, 0)
         if not text:
             raise MinidockError("the process that copies was killed")
-        told = jsontext.loads(text)
-        if "error" in told:
-            raise rebuild_error(told["error"])
-        return told["value"]
+        reply = jsontext.loads(text)
+        if "error" in reply:
+            raise rebuild_error(reply["error"])
+        return reply["value"]
 
 
-def telling_copy(container: Container) -> recording_story:
-    """What a command copies is one story, in however many children."""
+def recording_copies(container: Container) -> recording_story:
+    """Record all copies of a command as one story, also from several children."""
     global _story
     _story = _story or f"cp {os.urandom(6).hex()}"
     return recording_story(container.paths.copy_journal, _story)
@@ -113,28 +113,28 @@ def telling_copy(container: Container) -> recording_story:
 def _work(
     container: Container, lowerdirs: list[str], act: Callable[[], Any], answer: int
 ) -> NoReturn:
-    """The child's whole life."""
-    told: dict[str, Any]
+    """Run the child."""
+    reply: dict[str, Any]
     try:
         set_umask(0)
         _enter(container, lowerdirs)
         found: list[Any] = []
         work_on_files("/", lambda: found.append(act()))
-        told = {"value": found[0]}
+        reply = {"value": found[0]}
     except MinidockError as error:
-        told = {"error": describe_error(error)}
+        reply = {"error": describe_error(error)}
     except OSError as error:
-        told = {"error": describe_error(system_error(error))}
-    except BaseException as error:  # past the wall nothing may unwind: the parent reports it
-        told = {"error": describe_error(MinidockError(f"copying failed: {error!r}"))}
+        reply = {"error": describe_error(system_error(error))}
+    except BaseException as error:  # a forked child must not unwind: the parent reports it
+        reply = {"error": describe_error(MinidockError(f"copying failed: {error!r}"))}
     try:
-        os.write(answer, jsontext.dumps(told).encode())
+        os.write(answer, jsontext.dumps(reply).encode())
     finally:
         os._exit(0)
 
 
 def _enter(container: Container, lowerdirs: list[str]) -> None:
-    """Make the view, and make it the root of this process."""
+    """Create the view, and change the root to it."""
     root = container.paths.merged
     unshare(["mount"])
     set_propagation("/", "rprivate")
@@ -167,12 +167,12 @@ def _enter(container: Container, lowerdirs: list[str]) -> None:
 
 
 def _source(container: Container, point: MountPoint) -> str:
-    """What is mounted there: of a part of a volume, its place in the container's directory."""
+    """Return the source of a mount; for a volume subpath, its directory of the container."""
     return str(point.get("SubpathAt") or point["Source"])
 
 
 def _identity_files(container: Container) -> list[tuple[str, str]]:
-    """What the start mounts on files of /etc; they are there once the container has run."""
+    """List the mounts on files of /etc; they exist once the container has run."""
     document = container.document
     files = (
         (document["HostsPath"], "/etc/hosts"),

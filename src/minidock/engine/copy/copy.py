@@ -1,12 +1,12 @@
-"""`cp`: files between this machine and a container, as a tar stream from one side to the other.
+"""`cp`: copies files between this machine and a container, as a tar stream.
 
     out of a container   child in its view packs ──pipe──► unpacked here, or written to stdout
     into a container     packed here, or stdin  ──pipe──► child in its view unpacks
 
-Where things go and what they are called is decided before (cp_paths.py). A container that does not
-run belongs to this command meanwhile; whoever wants to start or remove it waits.
+cp_paths.py decides about target paths and names first. This command owns a stopped container
+meanwhile; other commands that start or remove it wait.
 
-Source: docs.docker.com "docker container cp"; what docker 26.1 does.
+Source: docs.docker.com "docker container cp"; the behaviour of docker 26.1.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from minidock.engine.container.containers import Container, restarting_error
 from minidock.engine.container.events import emit_container
 from minidock.engine.container.lookup import wait_until_settled
 from minidock.engine.copy import cp_paths
-from minidock.engine.copy.container_view import Inside, telling_copy
+from minidock.engine.copy.container_view import Inside, recording_copies
 from minidock.engine.copy.tar_in import Unpacker
 from minidock.engine.copy.tar_out import Packer
 from minidock.engine.store.locks import Ownership
@@ -37,7 +37,7 @@ _PATIENCE_SECONDS = 10.0
 
 
 class held:
-    """`with held(store, reference) as container:` it runs, or nobody starts it meanwhile."""
+    """`with held(store, reference) as container:` it runs, or no other process starts it."""
 
     def __init__(self, store: Store, reference: str) -> None:
         self._store = store
@@ -74,10 +74,10 @@ class held:
 def from_container(
     container: Container, source: str, target: str, *, follow_link: bool = False
 ) -> int:
-    """Copy a file or directory out of a container, to a path of this machine; returns its bytes.
+    """Copy a file or directory from a container to a path of this machine; returns its bytes.
 
-    follow_link: a link at the source's end is followed.
-    Raises NotFound for a source that is not there, Conflict where Docker's rules forbid it.
+    follow_link: follow a link in the last component of the source.
+    Raises NotFound for a missing source, Conflict if Docker's rules forbid the copy.
     """
     place = local_target(target)
     source, found, name = _source_inside(container, source, follow_link=follow_link)
@@ -85,7 +85,7 @@ def from_container(
     reading, child = _pack_inside(container, source, name)
     counted = _Counted(reading)
     try:
-        with telling_copy(container):
+        with recording_copies(container):
             work_on_files(directory, Unpacker(counted, directory, inside=False).unpack)
     except BaseException:
         os.close(reading)
@@ -97,9 +97,9 @@ def from_container(
 
 
 def archive(container: Container, source: str, *, follow_link: bool = False) -> tuple[int, Inside]:
-    """A file or directory of a container as a tar stream: a descriptor to read, and its writer.
+    """Start a tar stream of a container's file or directory; returns a descriptor, and its writer.
 
-    The caller reads to the end, closes it, and asks for the writer's result.
+    The caller reads to the end, closes it, and calls the writer's `result`.
     """
     source, _, _ = _source_inside(container, source, follow_link=follow_link)
     return _pack_inside(container, source, cp_paths.base(source))
@@ -108,9 +108,9 @@ def archive(container: Container, source: str, *, follow_link: bool = False) -> 
 def into_container(
     container: Container, source: str, target: str, *, follow_link: bool = False
 ) -> int:
-    """Copy a file or directory of this machine into a container; returns its bytes.
+    """Copy a file or directory of this machine to a container; returns its bytes.
 
-    Raises as `from_container` does.
+    Raises the errors of `from_container`.
     """
     source, name = local_source(source, follow_link=follow_link)
     is_directory = stat.S_ISDIR(os.lstat(source).st_mode)
@@ -133,9 +133,9 @@ def into_container(
 
 
 def extract(container: Container, target: str, read: Callable[[int], bytes]) -> None:
-    """Unpack a tar stream in a directory of a container.
+    """Unpack a tar stream to a directory of a container.
 
-    read: gives the next bytes, b"" at the end. Raises Conflict where the target is not a directory.
+    read: returns the next bytes, b"" at the end. Raises Conflict if the target is not a directory.
     """
     place = _target_inside(container, target)
     if not place.is_directory:
@@ -149,7 +149,7 @@ def extract(container: Container, target: str, read: Callable[[int], bytes]) -> 
 
 
 def local_source(path: str, *, follow_link: bool) -> tuple[str, str]:
-    """A source on this machine: where it is, and what it is called in the copy."""
+    """Resolve a source on this machine; returns its path, and its name in the copy."""
     try:
         if follow_link:
             found = cp_paths.with_end_of(os.path.realpath(path, strict=True), path)
@@ -164,7 +164,7 @@ def local_source(path: str, *, follow_link: bool) -> tuple[str, str]:
 
 
 def local_target(path: str) -> cp_paths.Target:
-    """A target on this machine; links to it are followed."""
+    """Resolve a target on this machine, following links."""
     real = cp_paths.with_end_of(os.path.realpath(path), path)
     if os.path.lexists(real):
         return cp_paths.Target(real, exists=True, is_directory=os.path.isdir(real))
@@ -177,7 +177,7 @@ def local_target(path: str) -> cp_paths.Target:
 def _source_inside(
     container: Container, typed: str, *, follow_link: bool
 ) -> tuple[str, dict[str, Any], str]:
-    """A source in a container: its path there, what it is, and what it is called in the copy."""
+    """Resolve a source in a container; returns its path, its type, and its name in the copy."""
     if not typed:
         raise UsageError("the path in the container cannot be empty")
     path = cp_paths.absolute(typed)
@@ -192,7 +192,7 @@ def _source_inside(
 
 
 def _target_inside(container: Container, typed: str) -> cp_paths.Target:
-    """A target in a container; a link to it is followed."""
+    """Resolve a target in a container, following a link."""
     if not typed:
         raise UsageError("the path in the container cannot be empty")
     path = cp_paths.absolute(typed)
@@ -210,7 +210,7 @@ def _target_inside(container: Container, typed: str) -> cp_paths.Target:
 
 
 def _look(container: Container, path: str) -> dict[str, Any] | None:
-    """What is at a path of a container; None where nothing is."""
+    """Return the type of a file in a container; None if it does not exist."""
 
     def act() -> dict[str, Any] | None:
         try:
@@ -245,7 +245,7 @@ def _pack_inside(container: Container, source: str, name: str) -> tuple[int, Ins
 def _unpack_inside(
     container: Container, directory: str, send: Callable[[Callable[[bytes], object]], None]
 ) -> None:
-    """Unpack in a child what `send` writes. What went wrong there counts before a broken pipe."""
+    """Unpack in a child what `send` writes. The child's error takes precedence over EPIPE."""
     reading, writing = os.pipe2(os.O_CLOEXEC)
 
     def act() -> None:
@@ -260,7 +260,7 @@ def _unpack_inside(
         with open(writing, "wb", buffering=1 << 18) as file:
             send(file.write)
     except BrokenPipeError:
-        pass  # the child has refused something, and says what
+        pass  # the child has failed, and reports why
     except BaseException:
         _quietly(child)
         raise
@@ -272,11 +272,11 @@ def _quietly(child: Inside) -> None:
     try:
         child.result()
     except MinidockError:
-        pass  # it is told already what went wrong
+        pass  # the error is already reported
 
 
 class _Counted:
-    """A descriptor to read from, and how much came."""
+    """A descriptor to read from, with a byte counter."""
 
     def __init__(self, fd: int) -> None:
         self._file = open(fd, "rb", buffering=1 << 18, closefd=False)

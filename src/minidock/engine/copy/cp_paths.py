@@ -1,13 +1,13 @@
-"""Docker's rules for where a copy goes and what it is called there: names only, no files.
+"""Docker's rules for the target path of a copy; pure functions of paths.
 
-    SOURCE      TARGET is a directory     is a file            is not there
+    SOURCE      TARGET is a directory     is a file            does not exist
     a file      TARGET/file               becomes the file     becomes the file; an error at "x/"
     dir         TARGET/dir                an error             becomes dir
-    dir/.       what is in dir, TARGET/…  an error             becomes dir
+    dir/.       dir's content, TARGET/…   an error             becomes dir
 
-A path's end says more than its name: "x/" and "x/." mean a directory, and the second what is in it.
+The end of a path has a meaning: "x/" and "x/." mean a directory, and "x/." its content.
 
-Source: docs.docker.com "docker container cp"; what docker 26.1 does.
+Source: docs.docker.com "docker container cp"; the behaviour of docker 26.1.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from minidock.errors import Conflict, NotFound
 
 
 def is_here(path: str) -> bool:
-    """Whether a path ends in "." and so means what is in a directory, not the directory."""
+    """Whether a path ends in "." and so means a directory's content, not the directory."""
     return path.rpartition("/")[2] == "."
 
 
 def means_directory(path: str) -> bool:
-    """Whether a path's end says that it is a directory."""
+    """Whether a path's end marks a directory."""
     return path.endswith("/") or is_here(path)
 
 
 def with_end_of(path: str, typed: str) -> str:
-    """A cleaned path with the end that was typed: what "/" and "/." say must not get lost."""
+    """Restore the end of a path, "/" or "/.", after it was cleaned."""
     if is_here(typed) and not is_here(path):
         return f"{path.rstrip('/')}/."
     if typed.endswith("/") and not path.endswith("/"):
@@ -37,7 +37,7 @@ def with_end_of(path: str, typed: str) -> str:
 
 
 def split(path: str) -> tuple[str, str]:
-    """The directory around a path, and its name in it; the name of "dir/." is "."."""
+    """Split a path into its parent directory and its name; the name of "dir/." is "."."""
     clean = _clean(path)
     if is_here(path):
         return clean, "."
@@ -46,17 +46,17 @@ def split(path: str) -> tuple[str, str]:
 
 
 def base(path: str) -> str:
-    """What a file or directory at a path is called in an archive of it; "/" for the root."""
+    """Return the name of a file or directory in an archive of it; "/" for the root."""
     return split(path)[1] or "/"
 
 
 def absolute(path: str) -> str:
-    """A path in a container, from its root on; its end is kept."""
+    """Make a path in a container absolute; its end is kept."""
     return with_end_of(_clean(f"/{path}"), path)
 
 
 class Target:
-    """Where something shall be copied to, as far as it is there."""
+    """The target of a copy, and whether it exists."""
 
     def __init__(self, path: str, *, exists: bool, is_directory: bool) -> None:
         self.path = path
@@ -65,16 +65,16 @@ class Target:
 
 
 def place(target: Target, name: str, *, is_directory: bool) -> tuple[str, str]:
-    """The directory into which a copy goes, and what it is called there.
+    """Return the directory of a copy, and its name there.
 
-    name: of the source, a directory or not. Raises Conflict and NotFound in Docker's words.
+    name: of the source, a directory or not. Raises Conflict and NotFound with Docker's messages.
     """
     if target.is_directory:
         return target.path, name
     if target.exists and is_directory:
-        raise Conflict("cannot copy directory", hint=f"{target.path} is a file: name another place")
+        raise Conflict("cannot copy directory", hint=f"{target.path} is a file: give another path")
     if not is_directory and means_directory(target.path):
-        raise NotFound("no such directory", hint=f"make {target.path} first")
+        raise NotFound("no such directory", hint=f"create {target.path} first")
     return split(target.path)
 
 

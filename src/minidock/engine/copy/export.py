@@ -1,10 +1,9 @@
-"""`export`: all that a container sees of its file system, as one tar archive.
+"""`export`: a container's file system as one tar archive.
 
-Of a container that runs, its overlay is read where it is mounted on the host, so that what is
-mounted inside (proc, volumes) is not in it, as with Docker. Of one that does not run, or whose
-mounts show on the host (it has no mount namespace), the layers
-and its own are laid over each other once more, for reading, by a descriptor: the kernel takes that
-mount away with the process, however it ends.
+The overlay of a running container is read from its mount on the host, so mounts in the container
+(proc, volumes) are excluded, as in Docker. For a stopped one, or one whose mounts are visible on
+the host (it has no mount namespace), the layers are mounted once more, read-only and detached: the
+mount ends with this process.
 
 Source: moby daemon/export.go; pkg/archive (TarWithOptions) for order and headers.
 """
@@ -34,9 +33,9 @@ _CHUNK = 1 << 20
 
 
 def export(container: Container) -> Iterator[bytes]:
-    """The container's files as a tar archive, in chunks; the caller has reached its layer.
+    """Yield the container's files as a tar archive, in chunks; its own layer is accessible.
 
-    Raises StoreError where its image is gone, Conflict where a file changes while it is read.
+    Raises StoreError if its image was removed, Conflict if a file changes while it is read.
     """
     root = _open_root(container)
     try:
@@ -48,8 +47,8 @@ def export(container: Container) -> Iterator[bytes]:
 
 
 def tree_archive(tree: Tree) -> Iterator[bytes]:
-    """A tree as a tar archive, in chunks; sockets are left out, as by Docker."""
-    first_names: dict[int, bytes] = {}  # inode -> the name under which its content went in
+    """Yield a tree as a tar archive, in chunks, without sockets, as in Docker."""
+    first_names: dict[int, bytes] = {}  # inode -> the name of the entry with its content
     for entry in tree.walk():
         status = entry.status
         if stat.S_ISREG(status.st_mode) and status.st_ino in first_names:
@@ -71,7 +70,7 @@ def tree_archive(tree: Tree) -> Iterator[bytes]:
 
 
 def _open_root(container: Container) -> int:
-    """A descriptor of the container's root directory, seen from outside."""
+    """Open the container's root directory from the host."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
     merged = container.paths.merged
     if container.running and os.path.ismount(merged) and not os.path.ismount(f"{merged}/proc"):
@@ -85,7 +84,7 @@ def _open_root(container: Container) -> int:
 
 
 def _file(tree: Tree, entry: Entry) -> Iterator[bytes]:
-    """A regular file: header, content, padding."""
+    """Yield a regular file: header, content, padding."""
     fd = tree.open_file(entry)
     try:
         yield upper_tar.header(entry, xattrs=xattrs_of(fd))

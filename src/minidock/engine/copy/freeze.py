@@ -1,12 +1,12 @@
-"""A container that stands still while it is read, and goes on whatever becomes of the reader.
+"""Freeze a container while it is read, and thaw it even if the reader is killed.
 
     commit ──── a pipe, never written to ────▶ guard
       │ freezes the container                    waits for the pipe's end:
-      │ reads                                    the block is over, or commit is dead
-      ▼ closes the pipe, waits for the guard     lets the container go on
+      │ reads                                    the block has ended, or commit is dead
+      ▼ closes the pipe, waits for the guard     thaws the container
 
-A command that is killed cannot tidy up behind itself; the guard is a process of its own, in a
-session of its own, so that neither kill -9 nor Ctrl-C reaches both.
+A killed command cannot clean up; the guard is a separate process in its own session, so that
+neither kill -9 nor Ctrl-C hits both.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class StandingStill:
         os.waitpid(self._guard, 0)
 
     def _watch(self, ended: int) -> NoReturn:
-        """What the guard does; there is nobody whom it could tell of an error."""
+        """Run the guard; it has no way to report an error."""
         try:
             os.setsid()
             os.read(ended, 1)

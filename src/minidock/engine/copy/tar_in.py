@@ -1,12 +1,11 @@
-"""A tar stream into a directory that has files already: `cp`'s other half.
+"""Unpacks a tar stream to an existing directory, for `cp`.
 
-What is there is replaced, but a directory never by a file, nor a file by a directory: that is an
-error, as in Docker. Names that climb out of the directory are refused. Directories that the
-archive leaves out are made (root, 0755). Links in the middle of a path are followed in a
-container's view, whose "/" is the container's; on this machine's files they are refused, for there
-they could lead anywhere.
+Existing files are replaced, but never a directory by a file, nor a file by a directory: that is an
+error, as in Docker. Names that escape from the directory are refused. Missing parent directories
+are created (root, 0755). Links in parent directories are followed in a container's view, whose "/"
+is the container's; on this machine they are refused, since they could lead anywhere.
 
-Other than in a layer, a name like ".wh.x" is just a name.
+Unlike in a layer, a name like ".wh.x" has no special meaning.
 
 Source: moby pkg/archive (Unpack with NoOverwriteDirNonDir); chown(2) for why the owner comes first.
 """
@@ -33,18 +32,18 @@ _NODES = {tar.CHARACTER: stat.S_IFCHR, tar.BLOCK_DEVICE: stat.S_IFBLK, tar.FIFO:
 
 
 class Unpacker:
-    """Unpacks one archive. directory: where, it exists. inside: in a container's view."""
+    """Unpacks an archive. directory: exists already. inside: in a container's view."""
 
     def __init__(self, source: Readable, directory: str, *, inside: bool) -> None:
         self._reader = TarReader(source)
         self._directory = directory
         self._inside = inside
         self._top = -1
-        self._open: tuple[bytes, int] = (b"", -1)  # the directory of the last entry
+        self._open: tuple[bytes, int] = (b"", -1)  # the directory of the previous entry
         self._times: dict[bytes, int] = {}
 
     def unpack(self) -> None:
-        """Unpack all of it. Raises ArchiveError, Conflict, OSError."""
+        """Unpack all entries. Raises ArchiveError, Conflict, OSError."""
         if self._inside:
             self._top = os.open(self._directory, _DIRECTORY)
         else:
@@ -63,7 +62,7 @@ class Unpacker:
     def _place(self, entry: Entry) -> None:
         path = _clean(entry.name)
         if not path:
-            return  # the directory itself stays as it is
+            return  # the directory itself is not changed
         around, _, name = path.rpartition(b"/")
         parent = self._enter(around)
         is_directory = entry.kind == tar.DIRECTORY
@@ -81,18 +80,18 @@ class Unpacker:
             self._place_special(parent, name, entry)
 
     def _place_special(self, parent: int, name: bytes, entry: Entry) -> None:
-        """A symbolic link, a device or a FIFO. Neither has attributes that are copied."""
+        """Create a symbolic link, a device or a FIFO, whose attributes are not copied."""
         if entry.kind == tar.SYMLINK:
             os.symlink(entry.link, name, dir_fd=parent)
         elif entry.kind in _NODES:
             device = os.makedev(entry.device_major, entry.device_minor)
-            before = os.umask(0)  # so that nothing needs to be done to the name afterwards
+            before = os.umask(0)  # so that no chmod by name is needed
             try:
                 os.mknod(name, _NODES[entry.kind] | entry.mode, device, dir_fd=parent)
             finally:
                 os.umask(before)
         else:
-            raise ArchiveError(f"{entry.shown()} is of a kind that cannot be copied")
+            raise ArchiveError(f"{entry.shown()} has a type that cannot be copied")
         if self._inside:
             os.chown(name, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
         times = (max(0, entry.mtime_ns),) * 2
@@ -110,9 +109,9 @@ class Unpacker:
             os.close(first)
 
     def _enter(self, path: bytes) -> int:
-        """A descriptor of a directory, valid until the next call; made where the archive has none.
+        """Open a directory; it is created if the archive lacks it. Valid until the next call.
 
-        Raises Conflict where something else stands in its place.
+        Raises Conflict if another file has this name.
         """
         if path == self._open[0]:
             return self._open[1]
@@ -140,10 +139,10 @@ class Unpacker:
             if error.errno not in (errno.ENOTDIR, errno.ELOOP):
                 raise
         at = f"{os.readlink(f'/proc/self/fd/{here}')}/" if not self._inside else ""
-        raise Conflict(f'cannot copy into "{at}{os.fsdecode(name)}": it is no directory')
+        raise Conflict(f'cannot copy into "{at}{os.fsdecode(name)}": it is not a directory')
 
     def _make_room(self, parent: int, name: bytes, *, is_directory: bool) -> bool:
-        """Remove what is in the way; returns whether the directory that is wanted is there."""
+        """Remove an existing file; returns whether the wanted directory exists already."""
         try:
             mode = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
         except FileNotFoundError:
@@ -183,7 +182,7 @@ class Unpacker:
                 content = content[written:]
 
     def _set_attributes(self, fd: int, entry: Entry) -> None:
-        """Owner (on this machine: ours), mode and attributes of what is open."""
+        """Set owner (on this machine: ours), mode and attributes of an open file."""
         if self._inside:
             os.fchown(fd, entry.uid, entry.gid)
         os.fchmod(fd, entry.mode)
@@ -198,12 +197,12 @@ class Unpacker:
 
 
 def _clean(name: bytes) -> bytes:
-    """A path of the archive, relative; b"" for its top. Raises ArchiveError where it climbs out."""
+    """Clean a path of the archive; b"" for its top. Raises ArchiveError if it escapes."""
     parts: list[bytes] = []
     for part in name.split(b"/"):
         if part == b"..":
             if not parts:
-                raise ArchiveError(f"the archive has a path that leads out: {tar.shown(name)}")
+                raise ArchiveError(f"the archive has a path that escapes: {tar.shown(name)}")
             parts.pop()
         elif part not in (b"", b"."):
             parts.append(part)

@@ -1,14 +1,15 @@
-"""A file, or a directory with all that is in it, as a tar stream.
+"""Packs a file or a directory as a tar stream.
 
 Used on both sides: in a container's view (container_view.py), whose processes may change the tree
-while it is read, and on this machine's own files, which a container may share. So nothing that is
-found is trusted to stay: files are reached and held by descriptors (store/tree_walk.py), opened
-without waiting for a FIFO's other end, and looked at again; one that shrinks is filled up with
-zeros to the size that its header has told.
+while it is read, and on this machine's own files, which a container may share. So concurrent
+changes are expected: files are accessed by descriptors (store/tree_walk.py), opened non-blocking
+because of FIFOs, and checked again; one that shrinks is padded with zeros to the size in its
+header.
 
-Of extended attributes, file capabilities and user.* go along; sockets are left out, as by Docker.
+Of extended attributes, file capabilities and user.* are included; sockets are skipped, as in
+Docker.
 
-Source: what `docker cp … -` writes; tar(5) of libarchive.
+Source: the output of `docker cp … -`; tar(5) of libarchive.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ _CHUNK_BYTES = 1 << 18
 
 
 class Packer:
-    """Writes one tree. write: takes the archive's bytes.
+    """Packs one tree. write: gets the archive's bytes.
 
-    inside: in a container's view, whose "/" is the container's, so that links may lead anywhere. On
-    this machine, paths are given as they really are (realpath(3)).
+    inside: in a container's view, whose "/" is the container's, so that links may be followed. On
+    this machine, paths must be resolved already (realpath(3)).
     """
 
     def __init__(self, write: Callable[[bytes], object], *, inside: bool) -> None:
@@ -40,7 +41,7 @@ class Packer:
         self._first_names: dict[tuple[int, int], bytes] = {}
 
     def pack(self, path: str, name: str) -> None:
-        """Write what is at a path, under a name; "." for what is in it, "/" for a whole root."""
+        """Pack a path under a name; "." for a directory's content, "/" for a whole root."""
         end = b"" if name == "/" else os.fsencode(name)
         root = b"/" if name == "/" else end
         held = self._open(path, os.O_PATH | os.O_NOFOLLOW)
@@ -69,7 +70,7 @@ class Packer:
     def _entry(
         self, held: int, name: bytes, status: os.stat_result, *, place: tuple[int, str]
     ) -> None:
-        """Write one file. held: it, by O_PATH. place: a directory, and the way from there to it."""
+        """Pack a file. held: its O_PATH descriptor. place: a directory, and its path from there."""
         kind = tar.KIND_OF.get(stat.S_IFMT(status.st_mode))
         if kind is None:
             return  # a socket

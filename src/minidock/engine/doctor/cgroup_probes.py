@@ -1,8 +1,8 @@
-"""Probe of the cgroups: an empty one is made, each limit is set on it, and it is removed again.
+"""Probe of the cgroups: creates an empty one, sets each limit on it, and removes it.
 
-It is made where `run` makes its own. On cgroup v2 a controller may have to be handed down for that,
-and processes may have to move to a leaf; both are taken back afterwards. Only systemd is not asked
-for a unit: where it has not made one for minidock yet, the root of the tree is tried.
+It is created where `run` creates its own. On cgroup v2 this may enable a controller, and move
+processes to a leaf; both are undone afterwards. The probe requests no unit from systemd: if there
+is none for minidock yet, it uses the root of the tree.
 Sources: those of kernel/cgroup.py and kernel/cgroup_home.py.
 """
 
@@ -25,7 +25,7 @@ _MEMORY = 64 << 20
 
 
 def limits(_: Store, tried: Tried) -> None:
-    """Each limit that a container may get, on a cgroup of its own; and a process born inside."""
+    """Set each limit on a new cgroup, and clone a process into it."""
     with tried("create"):
         parent = _place()
         found = _AsFound(os.path.dirname(parent))
@@ -44,7 +44,7 @@ def limits(_: Store, tried: Tried) -> None:
 
 
 def _place() -> str:
-    """A parent for the probe's cgroup, beside those of containers."""
+    """Return a parent for the probe's cgroup, beside those of containers."""
     name = f"minidock-doctor-{os.getpid()}"
     parent = cgroup_tree.home_of(name)
     if cgroup_tree.takes_slices() and not os.path.isdir(f"{cgroup.ROOT}/{os.path.dirname(parent)}"):
@@ -53,9 +53,9 @@ def _place() -> str:
 
 
 class _AsFound:
-    """What the making of a cgroup changes above it in the v2 tree, to be given back.
+    """Changes of the parents of a new cgroup in the v2 tree, to be undone.
 
-    home: the path below which it is made, "" for the root.
+    home: the path below which it is created, "" for the root.
     """
 
     def __init__(self, home: str) -> None:
@@ -64,7 +64,7 @@ class _AsFound:
         self._handed = {d: self._handed_down(d) for d in dict.fromkeys((self._home, cgroup.ROOT))}
 
     def give_back(self) -> None:
-        """Undo it, but for what a container needs by now (EBUSY)."""
+        """Undo them, except what a container needs by now (EBUSY)."""
         for directory, before in self._handed.items():
             for controller in self._handed_down(directory) - before:
                 self._try_write(f"{directory}/cgroup.subtree_control", f"-{controller}")
@@ -82,7 +82,7 @@ class _AsFound:
 
     @staticmethod
     def _try_write(path: str, value: str) -> None:
-        """Write a value; one that is refused here does not matter."""
+        """Write a value, ignoring errors."""
         try:
             cgroup.write_file(path, value)
         except KernelError:
@@ -103,7 +103,7 @@ def _try_each(group: cgroup.Cgroup, tried: Tried) -> None:
 
 
 def _wishes() -> dict[str, Resources]:
-    """Limit -> linux.resources that asks for it."""
+    """Return each limit -> linux.resources that sets it."""
     some_cpu = str(min(os.sched_getaffinity(0)))
     wishes: dict[str, Resources] = {
         "devices": {"devices": device.DOCKER_RULES},
@@ -133,17 +133,17 @@ def _some_disk() -> tuple[int, int] | None:
 
 
 def _visit(group: cgroup.Cgroup) -> None:
-    """A process is born in the cgroup and enters it, as init does."""
-    born_in = group.fd_for_clone()
+    """Clone a process into the cgroup and let it join, as for init."""
+    cgroup_fd = group.fd_for_clone()
 
     def child() -> NoReturn:
-        group.join(cloned_inside=born_in is not None)
+        group.join(cloned_inside=cgroup_fd is not None)
         os._exit(0)
 
     try:
-        pid = namespace.clone_process([], child, cgroup_fd=born_in, as_sibling=False)
+        pid = namespace.clone_process([], child, cgroup_fd=cgroup_fd, as_sibling=False)
         if os.waitpid(pid, 0)[1]:
-            raise OSError("a process cannot enter a cgroup that it may make")
+            raise OSError("a process cannot join a cgroup that it may create")
     finally:
-        if born_in is not None:
-            os.close(born_in)
+        if cgroup_fd is not None:
+            os.close(cgroup_fd)

@@ -1,7 +1,7 @@
 """Cgroups: which version this machine has, who manages it, and which limits can be set.
 
-Sources: cgroups(7), cgroup-v2.rst, systemd's CGROUP_DELEGATION; kernel/cgroup.py for what minidock
-makes of it.
+Sources: cgroups(7), cgroup-v2.rst, systemd's CGROUP_DELEGATION; kernel/cgroup.py for their use in
+minidock.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TOPIC = "Cgroups"
 
 _ROOT = "/sys/fs/cgroup"
 _ESSENTIAL = ("create", "enter", "devices", "kill")
-# Limit -> the controller that has it, in v1 and v2.
+# Limit -> its controller, in v1 and v2.
 LIMITS = {
     "memory": ("memory", "memory"),
     "swap": ("memory", "memory"),
@@ -37,7 +37,7 @@ LIMITS = {
 
 
 def findings(machine: Machine) -> list[Finding]:
-    """Version, the making of a cgroup, and each limit."""
+    """Check the version, the creation of a cgroup, and each limit."""
     found = [_version(machine)]
     if found[0].verdict == PROBLEM:
         return found
@@ -51,7 +51,7 @@ def findings(machine: Machine) -> list[Finding]:
 
 
 def is_v2(machine: Machine) -> bool:
-    """Whether the one v2 tree has the controllers."""
+    """Whether the v2 tree has the controllers."""
     return machine.read(f"{_ROOT}/cgroup.controllers") is not None
 
 
@@ -69,7 +69,7 @@ def _version(machine: Machine) -> Finding:
 
 
 def _delegation(machine: Machine) -> Finding:
-    """v2: what the root has, and what it hands down already: under systemd, what units need."""
+    """Check v2's controllers: available at the root, and enabled for its children."""
     offered = (machine.read(f"{_ROOT}/cgroup.controllers") or "").split()
     handed = (machine.read(f"{_ROOT}/cgroup.subtree_control") or "").split()
     wanted = ("hugetlb", *(v2 for _, v2 in LIMITS.values()))
@@ -114,7 +114,7 @@ def _making(machine: Machine, answer: dict[str, str]) -> Finding:
 
 
 def _limits(machine: Machine, answer: dict[str, str]) -> list[Finding]:
-    """One line for all that work, and one for each that does not."""
+    """Return one line for all limits that work, and one for each that does not."""
     if not answer:
         can: dict[str, bool | None] = dict.fromkeys(LIMITS)
         return [Finding(TOPIC, "limits", UNKNOWN, NEEDS_ROOT, can=can)]

@@ -1,4 +1,4 @@
-"""Trying something out in a child process, part by part, so that nothing of it stays."""
+"""Probes in a child process, part by part, which leave nothing behind."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _NO_ANSWER = "no answer: the probe was killed"
 
 
 class Tried:
-    """Collects what worked and what did not.
+    """Collects the results of the parts.
 
-    with tried("mount"): …      a failure inside is written down, and goes no further
+    with tried("mount"): …      a failure in the block is recorded and not raised
     """
 
     def __init__(self) -> None:
@@ -45,10 +45,9 @@ class Tried:
 
 
 def in_child(act: Callable[[Tried], None]) -> Parts:
-    """Do it in a child, which may change its namespaces and more; returns what it found.
+    """Run a probe in a child, which may change its namespaces and more; returns its results.
 
-    What is undone by code (directories, cgroups) is undone by the child itself; all the rest is the
-    kernel's, and goes with the process.
+    The child removes directories and cgroups itself; the kernel releases the rest when it ends.
     """
     reader, writer = os.pipe()
     pid = os.fork()
@@ -73,13 +72,13 @@ def in_child(act: Callable[[Tried], None]) -> Parts:
 
 @contextmanager
 def scratch(store: Store) -> Iterator[str]:
-    """An empty directory on the store's own file system, removed afterwards."""
+    """Create an empty directory on the store's file system, removed afterwards."""
     with ScratchDirectory(".minidock-doctor-", nearest(store.root)) as made:
         yield made.path
 
 
 def nearest(path: str) -> str:
-    """The path itself, or what there is of it: the directory in which it would be made."""
+    """Return the path itself, or its nearest existing parent."""
     while not os.path.isdir(path):
         path = os.path.dirname(path)
     return os.path.realpath(path)

@@ -1,8 +1,8 @@
-"""The device nodes in /dev that every program relies on: there, the right ones, for everybody.
+"""The device nodes in /dev that every program needs: existence, numbers and permissions.
 
-A monitor's streams are /dev/null, and so is the stdin of a container that has none; `run` refuses
-whatever else is there. The others are for all that runs on this machine: containers get nodes of
-their own, made by number.
+A monitor's streams are /dev/null, and so is the stdin of a container without one; `run` refuses any
+other file there. The other nodes are for programs of this machine: containers get their own nodes,
+created by number.
 
 Sources: null(4), full(4), random(4), tty(4); mount(8) "nodev".
 """
@@ -16,7 +16,7 @@ from minidock.engine.doctor.writable_paths import mount_of, remount_fix
 
 
 def findings(machine: Machine) -> list[Finding]:
-    """One finding about all nodes."""
+    """Return one finding about all nodes."""
     wrong: dict[str, str] = {}
     fixes = []
     for line in machine.tell("devices"):
@@ -28,14 +28,14 @@ def findings(machine: Machine) -> list[Finding]:
         return [Finding(TOPIC, "devices", OK, f"as they should be: {' '.join(DEVICES)}")]
     seen = "; ".join(f"/dev/{name} {what}" for name, what in wrong.items())
     fix = "; ".join(dict.fromkeys(fixes))
-    # Root may open what others may not.
+    # Root may open nodes that others may not.
     if "null" in wrong and not wrong["null"].startswith("has mode"):
         return [Finding(TOPIC, "devices", PROBLEM, seen, fix, {"run": False})]
     return [Finding(TOPIC, "devices", WARNING, seen, fix)]
 
 
 def _wrong_device(name: str, kind: str, device: str, mode: str, refused: str) -> str:
-    """What is the matter with a node of /dev; "" where nothing is."""
+    """Describe what is wrong with a node of /dev; "" if nothing."""
     if not kind:
         return "is missing"
     if kind != "c" or device != DEVICES[name]:

@@ -1,14 +1,14 @@
-"""A finding: one line of what the doctor says.
+"""A finding: one line of the doctor's report.
 
-It is what was looked at, a verdict, what was seen, and the fix where there is one.
+It has a check, a verdict, what was seen, and a fix if there is one.
 
     ok        nothing to do
-    warning   something does not work here, or will surprise; `minidock run` works
+    warning   something does not work here, or differs from what users expect; `minidock run` works
     problem   `minidock run` fails
-    unknown   could not be found out: it takes root
+    unknown   could not be determined without root
 
-Each finding also *predicts*: `can` names what can be done here, as True, False, or None for "not
-known". tests/e2e/test_doctor.py compares the predictions with reality:
+Each finding also *predicts*: `can` maps features to True, False, or None for unknown.
+tests/e2e/test_doctor.py compares the predictions with reality:
 
     run          a container without a network            memory swap cpu "cpu shares" cpuset pids
     network      a container on the bridge                io "io weight"    these limits
@@ -33,8 +33,8 @@ Can = dict[str, bool | None]
 class Finding:
     """One line of the report.
 
-    topic: the heading that it stands under. check: what was looked at. seen: what was found.
-    fix: one line, a command where there is one; "" where nothing is to be done.
+    topic: its heading. check: what was examined. seen: the result.
+    fix: one line, a command if there is one; "" if nothing needs to be done.
     """
 
     topic: str
@@ -46,5 +46,5 @@ class Finding:
 
 
 def failed(parts: dict[str, str], wanted: Iterable[str]) -> dict[str, str]:
-    """Of a probe's answer, the wanted parts that do not work, with the reason; also "probe"."""
+    """Return those parts of a probe's answer that failed, with the reason; also "probe"."""
     return {part: parts[part] for part in (*wanted, "probe") if parts.get(part)}

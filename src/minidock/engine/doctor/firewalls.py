@@ -1,4 +1,4 @@
-"""Who else decides about packets: chains of nftables and of iptables, beside our own rules.
+"""Other firewall rules: chains of nftables and of iptables that can drop containers' packets.
 
     FORWARD          what containers send to other machines, and what comes back
     INPUT, OUTPUT    what this machine and its containers send each other
@@ -7,9 +7,9 @@
     device chains    ingress and egress of a bridge, which nothing else comes before
     bridge chains    frames, before any of these
 
-All of them are asked for each bridge: of the default network, and of those that users made. What a
-container's own cable, or another device than a bridge, has of ingress and egress is not judged, and
-the report says so.
+All of them are checked for each bridge: of the default network, and of user-defined ones. Ingress
+and egress chains of a container's veth, or of any device that is not a bridge, are not evaluated,
+and the report says so.
 
 Sources: xtables-nft(8), nft(8) "CHAINS"; firewall-cmd(1).
 """
@@ -26,7 +26,7 @@ from minidock.engine.network import firewall
 
 TOPIC = "Network"
 
-# nftables' tables whose forward chains stop no packet of ours: iptables' own, other engines'.
+# nftables' tables whose forward chains do not affect us: iptables' own, other engines'.
 _HARMLESS_TABLES = ("ip filter", "ip libvirt_network", "inet netavark", "ip docker-bridges")
 _OF_HOST = {
     "INPUT": "what containers answer to this machine comes in",
@@ -36,7 +36,7 @@ _FRAMES = ("prerouting", "input", "forward", "output", "postrouting")
 
 
 def findings(machine: Machine) -> list[Finding]:
-    """What each hook does with a container's packets."""
+    """Check what each hook does with a container's packets."""
     return [
         _forward_chain(machine),
         *_host_chains(machine),
@@ -48,7 +48,7 @@ def findings(machine: Machine) -> list[Finding]:
 
 
 def backend(machine: Machine) -> str:
-    """The kind of this machine's iptables: "nft", "legacy", or "" where there is none."""
+    """Return the kind of this machine's iptables: "nft", "legacy", or "" if not installed."""
     answer = machine.run("iptables", "-V")
     if answer is None or answer.code != 0:
         return ""
@@ -56,7 +56,7 @@ def backend(machine: Machine) -> str:
 
 
 def _forward_chain(machine: Machine) -> Finding:
-    """Who decides about forwarded packets, beside our own rules, which come first in iptables."""
+    """Check other rules for forwarded packets; in iptables ours come first."""
     check = "FORWARD"
     saved = machine.run("iptables-save", "-t", "filter")
     if saved is None or saved.code != 0:
@@ -71,7 +71,7 @@ def _forward_chain(machine: Machine) -> Finding:
 
 
 def _host_chains(machine: Machine) -> list[Finding]:
-    """The machine's own calls of a published port, and what containers answer to them."""
+    """Check the host's own connections to a published port, and the replies."""
     found = []
     for check, well in _OF_HOST.items():
         verdict, seen, fix, can = OK, well, "", Can()
@@ -84,11 +84,11 @@ def _host_chains(machine: Machine) -> list[Finding]:
 
 
 def _legacy_stops(machine: Machine, chain: str) -> list[nftables.Stop]:
-    """Of the tables of iptables-legacy, which nft does not list."""
+    """Check the tables of iptables-legacy, which nft does not list."""
     if backend(machine) == "legacy":
         tool, saved = "iptables", machine.run("iptables-save", "-t", "filter")
     elif "filter" in (machine.read("/proc/net/ip_tables_names") or "").split():
-        # The tables come into being when they are looked at, so only where there is one already.
+        # Listing the tables creates them, so this is done only if one exists already.
         tool, saved = "iptables-legacy", machine.run("iptables-legacy-save")
     else:
         return []
@@ -103,7 +103,7 @@ def _legacy_stops(machine: Machine, chain: str) -> list[nftables.Stop]:
 
 
 def _early_chains(machine: Machine) -> list[Finding]:
-    """What is stopped before it is routed; nothing is said where nothing is."""
+    """Check for packets dropped before routing; no finding if there are none."""
     found = _stops(machine, "prerouting")
     if not found:
         return []
@@ -113,7 +113,7 @@ def _early_chains(machine: Machine) -> list[Finding]:
 
 
 def _late_chains(machine: Machine) -> list[Finding]:
-    """What is stopped after it was routed; nothing is said where nothing is."""
+    """Check for packets dropped after routing; no finding if there are none."""
     found = _stops(machine, "postrouting")
     if not found:
         return []
@@ -123,7 +123,7 @@ def _late_chains(machine: Machine) -> list[Finding]:
 
 
 def _device_chains(machine: Machine) -> list[Finding]:
-    """What a bridge's own ingress and egress stop; of other devices, that nobody has judged it."""
+    """Check a bridge's ingress and egress chains; list those of other devices as not checked."""
     check = "device chains"
     can: Can = dict.fromkeys(("out", "publish"))
     if found := _stops(machine, "ingress", "egress", family="device"):
@@ -139,7 +139,7 @@ def _device_chains(machine: Machine) -> list[Finding]:
 
 
 def _bridge_chains(machine: Machine) -> list[Finding]:
-    """nftables' family bridge sees frames before iptables does; nothing is said if it has none."""
+    """Check nftables' bridge family, which sees frames before iptables; no finding if unused."""
     found = _stops(machine, *_FRAMES, family="bridge")
     if not found:
         return []
@@ -149,13 +149,13 @@ def _bridge_chains(machine: Machine) -> list[Finding]:
 
 
 def firewalld_trusts(machine: Machine, bridge: str) -> bool:
-    """Whether firewalld lets all through that a bridge forwards."""
+    """Whether firewalld accepts all packets that a bridge forwards."""
     zone = machine.run("firewall-cmd", f"--get-zone-of-interface={bridge}")
     return zone is not None and zone.code == 0 and zone.text == "trusted"
 
 
 def _stops(machine: Machine, *hooks: str, family: str = "ip") -> list[nftables.Stop]:
-    """The chains of these hooks that stop something of a bridge, each once."""
+    """Find the chains of these hooks that drop packets of a bridge, each once."""
     answer = machine.run("nft", "list", "ruleset")
     if answer is None or answer.code != 0:
         return []
@@ -170,7 +170,7 @@ def _stops(machine: Machine, *hooks: str, family: str = "ip") -> list[nftables.S
 
 
 def _merged(stops: Iterable[nftables.Stop]) -> list[nftables.Stop]:
-    """Each chain once, with what all bridges need of it."""
+    """Merge the results per chain, with the rules for all bridges."""
     found: dict[tuple[str, str], nftables.Stop] = {}
     for stop in stops:
         key = stop.chain.table, stop.chain.name
@@ -181,7 +181,7 @@ def _merged(stops: Iterable[nftables.Stop]) -> list[nftables.Stop]:
 
 
 def _published(machine: Machine) -> list[int]:
-    """The ports of TCP that the store's containers have published now."""
+    """List the TCP ports that the store's containers publish now."""
     leases = [lease for each in networks(machine) for lease in each.get("Leases", {}).values()]
     bindings = [binding for lease in leases for binding in lease.get("Bindings", ())]
     return sorted({int(each["HostPort"]) for each in bindings if each["Proto"] == "tcp"})
@@ -192,7 +192,7 @@ def _is_firewalld(stop: nftables.Stop) -> bool:
 
 
 def _before_them(stop: nftables.Stop) -> bool:
-    """Whether our rules, or an engine's for its own bridges, are asked before this one's."""
+    """Whether our rules, or another engine's for its own bridges, come before this one's."""
     return stop.chain.table in _HARMLESS_TABLES
 
 
@@ -201,7 +201,7 @@ def _listed(found: list[nftables.Stop]) -> str:
 
 
 def _let_through(machine: Machine, found: list[nftables.Stop]) -> str:
-    """The commands that put the missing rules first; firewalld has words of its own."""
+    """Return the commands that insert the missing rules first; firewalld has its own."""
     if any(map(_is_firewalld, found)):
         names = [name for name in bridges(machine) if not firewalld_trusts(machine, name)]
         return trust_command(*names)
@@ -209,6 +209,6 @@ def _let_through(machine: Machine, found: list[nftables.Stop]) -> str:
 
 
 def trust_command(*names: str) -> str:
-    """How firewalld is told to let bridges' packets through, now and after a reload."""
+    """Return the commands by which firewalld accepts bridges' packets, also after a reload."""
     command = "firewall-cmd --permanent --zone=trusted --add-interface="
     return "; ".join([*(f"{command}{name}" for name in names), "firewall-cmd --reload"])

@@ -1,4 +1,4 @@
-"""The machine at large: kernel, Python, rights, and whether it is a machine at all.
+"""The host: kernel, Python, privileges, limits, and whether it is a container itself.
 
 Sources: capabilities(7), proc_pid_status(5), systemd's "Container Interface" (/run/systemd/
 container), Docker's /.dockerenv, Microsoft's WSL documentation.
@@ -14,26 +14,26 @@ from minidock.numerals import is_decimal
 
 TOPIC = "Machine"
 
-# Without any one of these no container starts (found by dropping one after the other).
+# No container starts without any one of these (found by dropping each in turn).
 NEEDED = (
     "CAP_DAC_OVERRIDE", "CAP_SETGID", "CAP_SETPCAP", "CAP_NET_ADMIN", "CAP_SYS_PTRACE",
     "CAP_SYS_ADMIN", "CAP_MKNOD",
 )  # fmt: skip
 _OLDEST_PYTHON = (3, 11)
 _FEW_FILES = 1024
-_TOO_FEW_FILES = 24  # a container with a published port took 21; each port takes more
+_TOO_FEW_FILES = 24  # a container with a published port needs 21; each further port needs more
 
 
 def findings(machine: Machine) -> list[Finding]:
-    """What stands at the top of the report."""
+    """Return the findings at the top of the report."""
     found = [_kernel(machine), _place(machine), _rights(machine), _python(machine)]
     return [*found, _open_files(machine)]
 
 
 def inside_container(machine: Machine) -> str:
-    """The kind of container that we are in, such as "docker"; "" on a machine."""
-    if told := machine.read("/run/systemd/container"):
-        return told
+    """Return the kind of container that we are in, such as "docker"; "" if none."""
+    if kind := machine.read("/run/systemd/container"):
+        return kind
     if machine.read("/run/.containerenv") is not None:
         return "podman"
     if machine.read("/.dockerenv") is not None:
@@ -44,7 +44,7 @@ def inside_container(machine: Machine) -> str:
 
 
 def wsl(machine: Machine) -> int:
-    """The version of the Windows Subsystem for Linux that this is; 0 for none."""
+    """Return the version of the Windows Subsystem for Linux; 0 if it is not one."""
     release = machine.read("/proc/sys/kernel/osrelease") or ""
     if "microsoft" not in release.lower():
         return 0
@@ -77,7 +77,7 @@ def _place(machine: Machine) -> Finding:
 
 
 def capabilities(machine: Machine) -> set[str]:
-    """What this process may do."""
+    """Return the capabilities of this process."""
     from minidock.kernel.capability import names_of
 
     status = machine.read("/proc/self/status") or ""
@@ -131,7 +131,7 @@ def _open_files(machine: Machine) -> Finding:
 
 
 def _raise_open_files(machine: Machine, hard: str) -> str:
-    """Below the hard limit anybody may; that itself takes CAP_SYS_RESOURCE (getrlimit(2))."""
+    """Return the fix: raising the hard limit needs CAP_SYS_RESOURCE (getrlimit(2))."""
     if not is_decimal(hard) or int(hard) >= _FEW_FILES:
         return f"ulimit -Sn {_FEW_FILES}"
     if "CAP_SYS_RESOURCE" in capabilities(machine):

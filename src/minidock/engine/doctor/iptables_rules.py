@@ -1,7 +1,8 @@
-"""What the chains of iptables do with packets of a container, read as those of nftables are.
+"""Evaluates chains of iptables for a container's packets, in the same way as nftables.
 
-iptables-legacy has tables of its own, which `nft list` does not show; every packet passes them as
-well. A rule is rewritten in nft's words, conditions that mean nothing here as one that is not read.
+iptables-legacy has its own tables, which `nft list` does not show; every packet passes them as
+well. A rule is translated to nft's syntax; conditions that are irrelevant here become one unknown
+condition.
 
     -A INPUT -i br0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
     iifname "br0" ct state related,established accept
@@ -18,7 +19,7 @@ import shlex
 from minidock.engine.doctor.nftables import Chain, Flow, Stop, stopped
 
 _HOOKS = {"INPUT": "input", "OUTPUT": "output"}
-# Of each chain of the filter table, what has to pass it, and the rule that lets it.
+# For each chain of the filter table: what must pass it, and the rule that accepts it.
 _NEEDED: dict[str, tuple[tuple[Flow, str], ...]] = {
     "INPUT": (
         (
@@ -40,9 +41,9 @@ _PASSES_ON = ("LOG", "NFLOG", "MARK", "CONNMARK", "TRACE")
 
 
 def stops(saved: str, bridge: str, *, tool: str) -> list[Stop]:
-    """The chains INPUT and OUTPUT of the filter table that stop what a bridge's containers need.
+    """Find those of the filter table's chains INPUT and OUTPUT that drop needed packets.
 
-    saved: what iptables-save printed. tool: the program that changes these tables.
+    saved: the output of iptables-save. tool: the program that changes these tables.
     """
     chains = _parse(saved, tool)
     found = []
@@ -60,7 +61,7 @@ def stops(saved: str, bridge: str, *, tool: str) -> list[Stop]:
 
 
 def _parse(saved: str, tool: str) -> dict[tuple[str, str], Chain]:
-    """The chains of the filter table, as nftables' of a table that is named for the program."""
+    """Parse the filter table's chains, as nftables chains of a table named after the program."""
     chains: dict[tuple[str, str], Chain] = {}
     table = ""
     for line in saved.splitlines():
@@ -79,14 +80,14 @@ def _parse(saved: str, tool: str) -> dict[tuple[str, str], Chain]:
 
 
 def _in_words_of_nft(words: list[str]) -> list[str]:
-    """A rule for nftables.py to read; as two where it asks for a state or for DNAT."""
+    """Translate a rule for nftables.py; to two rules if it matches a state or DNAT."""
     conditions: list[list[str]] = []
     negated = ""
     rest = iter(words)
     for word in rest:
         if word == "!":
             negated = "!= "
-        elif word in ("-j", "-g"):  # behind it are the target's own options
+        elif word in ("-j", "-g"):  # the target's own options follow
             return _rules(conditions, next(rest, ""), goes=word == "-g")
         elif word in ("--ctstate", "--state"):
             conditions.append(_state(next(rest, ""), negated))
@@ -101,7 +102,7 @@ def _in_words_of_nft(words: list[str]) -> list[str]:
 
 
 def _rules(conditions: list[list[str]], target: str, *, goes: bool) -> list[str]:
-    """One rule for each combination of alternatives."""
+    """Build one rule for each combination of alternatives."""
     if target in _PASSES_ON:
         return []
     verdict = _TARGETS.get(target, f"{'goto' if goes else 'jump'} {target}")
@@ -109,7 +110,7 @@ def _rules(conditions: list[list[str]], target: str, *, goes: bool) -> list[str]
 
 
 def _state(value: str, negated: str) -> list[str]:
-    """Conditions of which one is enough: of a connection's state, and of its NAT."""
+    """Return alternative conditions: of a connection's state, and of its NAT."""
     states = value.lower().split(",")
     nat = [state for state in states if state in ("dnat", "snat")]
     if nat and negated:

@@ -1,6 +1,6 @@
-"""The kernel's features that a container is made of, each tried.
+"""The kernel features that a container needs, each tested.
 
-Versions are named only to explain a failure, never to predict one: distributions add and remove.
+Versions only explain a failure, they never predict one: distributions patch their kernels.
 Sources: the probes' (kernel_probes.py); docs/decisions/0005 for lowerdir+ (Linux 6.7).
 """
 
@@ -36,7 +36,7 @@ _REFUSED = ("EPERM", "EACCES", "not permitted", "Permission denied")
 
 
 def findings(machine: Machine) -> list[Finding]:
-    """What the kernel can do, for a container."""
+    """Check the kernel's features for containers."""
     return [
         _tried(machine, "namespaces", "namespaces", _KINDS, "CONFIG_NAMESPACES and its kinds"),
         _tried(machine, "calls", "system calls", tuple(_SINCE), _newest_call(machine)),
@@ -48,14 +48,14 @@ def findings(machine: Machine) -> list[Finding]:
 
 
 def try_in_store(machine: Machine, probe: str) -> dict[str, str] | None:
-    """A probe that writes beside the store; None where it cannot: that is not the kernel's."""
+    """Run a probe that writes beside the store; None if it cannot: not the kernel's fault."""
     return None if machine.try_out("places").get("store") else machine.try_out(probe)
 
 
 def fix_for(machine: Machine, reasons: dict[str, str], otherwise: str) -> str:
-    """The fix for what the kernel refused: a container's walls, missing modules, or another kernel.
+    """Return the fix for a refusal: leave the container, load modules, or use another kernel.
 
-    otherwise: what the kernel would have to have.
+    otherwise: what the kernel lacks.
     """
     if any(word in reason for reason in reasons.values() for word in _REFUSED):
         if inside_container(machine):
@@ -70,7 +70,7 @@ def fix_for(machine: Machine, reasons: dict[str, str], otherwise: str) -> str:
 
 
 def joined(reasons: dict[str, str]) -> str:
-    """Reasons as one text; where several parts have the same error, the first speaks for all."""
+    """Join reasons to one text; parts with the same error are grouped."""
     said: dict[str, list[str]] = {}
     for part, reason in reasons.items():
         said.setdefault(reason.rpartition(": ")[2], []).append(part)
@@ -80,7 +80,7 @@ def joined(reasons: dict[str, str]) -> str:
 def _tried(
     machine: Machine, probe: str, check: str, parts: tuple[str, ...], needed: str
 ) -> Finding:
-    """A probe all of whose parts `run` needs."""
+    """Run a probe whose parts `run` needs all."""
     answer = try_in_store(machine, probe) if probe in _IN_STORE else machine.try_out(probe)
     if not answer:
         seen = NEEDS_STORE if answer is None else NEEDS_ROOT
@@ -102,7 +102,7 @@ def _number(version: str) -> tuple[int, ...]:
 
 
 def _user_namespaces(machine: Machine) -> Finding:
-    """Not used by minidock itself; rootless engines, and many an exercise, need them."""
+    """Check user namespaces, which rootless engines and some exercises need, minidock does not."""
     check = "user namespaces"
     answer = machine.try_out("userns")
     if not answer:

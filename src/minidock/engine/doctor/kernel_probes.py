@@ -1,6 +1,6 @@
 """Probes of the kernel itself: calls, namespaces, file systems, overlays, seccomp, user namespaces.
 
-Each runs in a child that ends afterwards (probes.py), and calls what `run` calls.
+Each runs in a child that ends afterwards (probes.py), and calls the functions of `run`.
 Sources: those of the functions in kernel/ that are called here.
 """
 
@@ -27,7 +27,7 @@ _SOME_BYTES = 64 << 10
 
 
 def calls(_: Store, tried: Tried) -> None:
-    """The newer system calls, which old kernels lack and old containers' filters refuse."""
+    """Try newer system calls, which old kernels lack and filters of old containers refuse."""
     with tried("openat2"):
         os.close(open_in_root("/", "proc"))
     with tried("clone3"):
@@ -44,7 +44,7 @@ def calls(_: Store, tried: Tried) -> None:
 
 
 def places(store: Store, tried: Tried) -> None:
-    """A directory and a file in it, where the store is and where its directory in /run is."""
+    """Create a directory and a file in the store's file system and in /run."""
     for part, place in (("store", store.root), ("run", store.run)):
         with tried(part), ScratchDirectory(".minidock-doctor-", nearest(place)) as made:
             with open(f"{made.path}/file", "wb") as file:
@@ -52,7 +52,7 @@ def places(store: Store, tried: Tried) -> None:
 
 
 def namespaces(_: Store, tried: Tried) -> None:
-    """Each kind of namespace that a container gets, one after the other."""
+    """Create each kind of namespace that a container gets."""
     for kind in ("mount", "uts", "ipc", "network", "pid"):
         with tried(kind):
             _reap(namespace.clone_process([kind], _exit, cgroup_fd=None, as_sibling=False))
@@ -61,7 +61,7 @@ def namespaces(_: Store, tried: Tried) -> None:
 
 
 def filesystems(store: Store, tried: Tried) -> None:
-    """The file systems of a container's own, each mounted in namespaces that are just as new."""
+    """Mount the file systems of a container, in new namespaces."""
 
     def mount_all(inner: Tried) -> None:
         with scratch(store) as root:
@@ -74,14 +74,14 @@ def filesystems(store: Store, tried: Tried) -> None:
                 mount.unmount(f"{root}/{fstype}", mount.MNT_DETACH)
 
     with tried("namespaces"):
-        namespace.unshare(["mount", "ipc", "network", "pid"])  # the PID namespace is for children
+        namespace.unshare(["mount", "ipc", "network", "pid"])  # the PID one is for children
         mount.set_propagation("/", "rprivate")
     if tried.works("namespaces"):
         tried.parts.update(in_child(mount_all))
 
 
 def overlay(store: Store, tried: Tried) -> None:
-    """An overlay of two layers on the store's file system: mount, write, remove, replace."""
+    """Mount an overlay of two layers on the store's file system; write, remove, replace."""
     with tried("mount"):
         _private_mounts()
     with scratch(store) as at:
@@ -106,7 +106,7 @@ def overlay(store: Store, tried: Tried) -> None:
 
 
 def seal(store: Store, tried: Tried) -> None:
-    """A read-only clone of the interpreter's mount, as init is started from."""
+    """Create a read-only clone of the interpreter's mount, from which init runs."""
     with tried("clone"):
         _private_mounts()
         with scratch(store) as at:
@@ -118,7 +118,7 @@ def seal(store: Store, tried: Tried) -> None:
 
 
 def seccomp(store: Store, tried: Tried) -> None:
-    """The default filter, loaded."""
+    """Load the default filter."""
     with scratch(store) as at:
         program = compile_filter(default_profile(list(DOCKER_DEFAULT)), f"{at}/filters")
 
@@ -131,7 +131,7 @@ def seccomp(store: Store, tried: Tried) -> None:
 
 
 def userns(_: Store, tried: Tried) -> None:
-    """A user namespace for root, and one for a user without rights, with the rights inside it."""
+    """Create a user namespace for root, and one for an unprivileged user, with capabilities."""
     with tried("root"):
         _reap(namespace.clone_process(["user"], _exit, cgroup_fd=None, as_sibling=False))
     with tried("user"):
@@ -140,12 +140,12 @@ def userns(_: Store, tried: Tried) -> None:
         os.setresuid(_NOBODY, _NOBODY, _NOBODY)
         namespace.unshare(["user"])
     if tried.works("user"):
-        with tried("rights"):  # AppArmor may take them away inside
+        with tried("rights"):  # AppArmor may remove them there
             namespace.unshare(["mount"])
 
 
 def _private_mounts() -> None:
-    """A mount namespace of our own, from which nothing gets out."""
+    """Create a private mount namespace, from which no mount propagates."""
     namespace.unshare(["mount"])
     mount.set_propagation("/", "rprivate")
 

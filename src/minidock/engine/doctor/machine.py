@@ -1,13 +1,14 @@
-"""A machine as the doctor sees one: five questions, so that a recorded machine can answer them too.
+"""The doctor's interface to a machine: five methods, which a recorded machine can implement too.
 
     read(path)         a file of /proc, /sys or /etc
-    names(path)        what is in a directory
-    run(program, …)    what a program that only looks (iptables -V) answers
-    try_out(probe)     what the kernel says to a real attempt: see probes.py
-    tell(fact)         what no one file says: user, Python, addresses, routes, free space, daemons
+    names(path)        the entries of a directory
+    run(program, …)    the output of a read-only program (iptables -V)
+    try_out(probe)     the result of a real attempt: see probes.py
+    tell(fact)         other facts: user, Python, addresses, routes, free space, daemons
 
-Nothing here judges; the other files of this package do, and ask nothing in any other way. Tests
-answer from files in tests/fixtures/doctor, which `Recording` wrote on such machines.
+This module contains no judgement; the other modules of this package judge, and access the machine
+only through it. Tests replay files in tests/fixtures/doctor, which `Recording` wrote on real
+machines.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from minidock.numerals import is_decimal
 from minidock.paths import Store
 
 _PATIENCE_SECONDS = 10
-# As /proc/PID/comm has them, cut at 15 characters.
+# As in /proc/PID/comm, truncated to 15 characters.
 _WATCHED = {
     "buildkitd", "conmon", "containerd", "crio", "dockerd", "firewalld", "k3s-server", "kubelet",
     "libvirtd", "podman", "virtnetworkd",
@@ -40,7 +41,7 @@ _PLACES = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 
 @dataclass(frozen=True)
 class Answer:
-    """What a program said. text: its stdout, and its stderr behind it."""
+    """The result of a program. text: its stdout, followed by its stderr."""
 
     code: int
     text: str
@@ -49,7 +50,7 @@ class Answer:
 class Machine:
     """This machine, now.
 
-    store: whose place on disk, bridge and subnet are looked at.
+    store: its path, bridge and subnet are examined.
     """
 
     def __init__(self, store: Store) -> None:
@@ -58,7 +59,7 @@ class Machine:
         self._tried: dict[str, dict[str, str]] = {}
 
     def read(self, path: str) -> str | None:
-        """A file's text without blanks at its ends; None where it is missing or not for us."""
+        """Read a file, without surrounding blanks; None if it is missing or not readable."""
         try:
             with open(path, "rb", buffering=0) as file:
                 return file.read().decode(errors="replace").strip()
@@ -66,14 +67,14 @@ class Machine:
             return None
 
     def names(self, path: str) -> list[str] | None:
-        """A directory's entries, sorted; None where there is no such directory."""
+        """List a directory, sorted; None if it does not exist."""
         try:
             return sorted(os.listdir(path))
         except OSError:
             return None
 
     def run(self, program: str, *arguments: str) -> Answer | None:
-        """What a program answers; None where it is not installed, or does not answer in time."""
+        """Run a program; None if it is not installed, or does not end in time."""
         command = (program, *arguments)
         if command not in self._answers:
             self._answers[command] = self._run(*command)
@@ -86,7 +87,7 @@ class Machine:
         try:
             done = subprocess.run(
                 [path, *arguments],
-                input=b"",  # a pipe: /dev/null may be what is missing
+                input=b"",  # a pipe: /dev/null may be missing
                 capture_output=True,
                 env={"PATH": _PLACES, "LC_ALL": "C"},
                 timeout=_PATIENCE_SECONDS,
@@ -97,23 +98,23 @@ class Machine:
         return Answer(done.returncode, (done.stdout + done.stderr).decode(errors="replace").strip())
 
     def try_out(self, probe: str) -> dict[str, str]:
-        """Try something that `run` does: each part of it -> "", or why it does not work here.
+        """Try something that `run` does; returns each part -> "", or why it does not work here.
 
-        Empty where it could not be tried at all: only root can.
+        Empty if it could not be tried: only root can.
         """
         if probe not in self._tried:
-            from minidock.engine.doctor.probes import try_out  # which loads what `run` does
+            from minidock.engine.doctor.probes import try_out  # imports the same modules as `run`
 
             self._tried[probe] = try_out(probe, self.store)
         return self._tried[probe]
 
     def tell(self, fact: str) -> list[str]:
-        """A fact that is in no file, as words; which there are: _FACTS below."""
+        """Return a fact that no single file contains, as words; see _FACTS below."""
         return _FACTS[fact](self.store)
 
 
 def _addresses(_: Store) -> list[str]:
-    """Every IPv4 address as "eth0 192.0.2.2/24"."""
+    """List every IPv4 address as "eth0 192.0.2.2/24"."""
     from minidock.kernel.interfaces import interfaces
 
     every = [(each["name"], address) for each in interfaces() for address in each["addresses"]]
@@ -121,7 +122,7 @@ def _addresses(_: Store) -> list[str]:
 
 
 def _routes(_: Store) -> list[str]:
-    """The destination of every route but the default ones, as "10.8.0.0/24"."""
+    """List the destinations of all routes without default routes, as "10.8.0.0/24"."""
     from minidock.kernel import link
     from minidock.kernel.netlink import Netlink
 
@@ -130,23 +131,23 @@ def _routes(_: Store) -> list[str]:
 
 
 def _securebits(_: Store) -> list[str]:
-    """The securebits that are on."""
+    """Return the securebits that are set."""
     from minidock.kernel import securebits
 
     return securebits.own()
 
 
 def _space(store: Store) -> list[str]:
-    """Of the store's file system: bytes free, bytes in all, inodes free, inodes in all."""
+    """Return free bytes, total bytes, free inodes, total inodes of the store's file system."""
     found = os.statvfs(nearest(store.root))
     sizes = (found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize)
     return [str(number) for number in (*sizes, found.f_favail, found.f_files)]
 
 
 def _devices(_: Store) -> list[str]:
-    """Of each device node that programs rely on, in /dev: "null c 1:3 666", or "null" if missing.
+    """Describe each required device node of /dev: "null c 1:3 666", or "null" if missing.
 
-    c: its kind as ls(1) has it; behind the mode, why it cannot be opened where it cannot.
+    c: its type as in ls(1). After the mode follows why it cannot be opened, if so.
     """
     found = []
     for name in DEVICES:
@@ -158,7 +159,7 @@ def _devices(_: Store) -> list[str]:
         device = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
         mode = f"{stat.S_IMODE(status.st_mode):o}"
         words = [name, stat.filemode(status.st_mode)[0], device, mode]
-        if words[1:3] == ["c", DEVICES[name]] and name != "tty":  # tty: only who has one opens it
+        if words[1:3] == ["c", DEVICES[name]] and name != "tty":  # tty needs a terminal
             try:
                 os.close(os.open(f"/dev/{name}", os.O_RDONLY | os.O_CLOEXEC))
             except OSError as error:
@@ -168,7 +169,7 @@ def _devices(_: Store) -> list[str]:
 
 
 def _daemons(_: Store) -> list[str]:
-    """Which of the programs run that have to do with containers or firewalls."""
+    """List running programs that deal with containers or firewalls."""
     running = set()
     for entry in os.listdir("/proc"):
         if is_decimal(entry):

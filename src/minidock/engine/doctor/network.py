@@ -1,6 +1,6 @@
-"""The network: iptables and its kinds, forwarding, the subnet, the bridge's name, taken ports.
+"""The network: iptables and its kinds, forwarding, the subnet, the bridge's name, ports in use.
 
-Sources: xtables-nft(8), ip-sysctl.rst, docs/network.md; engine/network for what minidock makes.
+Sources: xtables-nft(8), ip-sysctl.rst, docs/network.md; engine/network for what minidock creates.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _POPULAR = (80, 443, 8080, 8090)
 
 
 def findings(machine: Machine) -> list[Finding]:
-    """What stands between a container and the world."""
+    """Check what a container needs to reach other machines."""
     return [
         *_iptables(machine),
         _rules(machine),
@@ -62,10 +62,9 @@ def _iptables(machine: Machine) -> list[Finding]:
 
 
 def _rules_of_other_kind(machine: Machine, kind: str, other: str) -> int:
-    """How many rules the other kind of tables has; both kinds see every packet.
+    """Count the rules of the other kind of tables; every packet passes both kinds.
 
-    Legacy tables come into being when they are looked at, so they are only where the kernel lists
-    some already.
+    Listing legacy tables creates them, so this is done only if the kernel has some already.
     """
     if kind == "nft" and not machine.read("/proc/net/ip_tables_names"):
         return 0
@@ -87,7 +86,7 @@ def _rules(machine: Machine) -> Finding:
         if "iptables" in joined(reasons) and firewalls.backend(machine) == "nft":
             fix += "; or update-alternatives --set iptables /usr/sbin/iptables-legacy"
         return Finding(TOPIC, "rules", PROBLEM, joined(reasons), fix, _NO_NETWORK)
-    return Finding(TOPIC, "rules", OK, "bridge, cable, NAT and a published port: all can be made")
+    return Finding(TOPIC, "rules", OK, "bridge, veth, NAT and a published port: all can be created")
 
 
 def _forwarding(machine: Machine) -> Finding:
@@ -97,7 +96,7 @@ def _forwarding(machine: Machine) -> Finding:
         state = "net.ipv4.ip_forward is on" if on else "off"
         return Finding(TOPIC, "forwarding", UNKNOWN, f"{state}; {NEEDS_ROOT}", can=_NOT_KNOWN)
     if reasons := failed(answer, ("ip_forward",)):
-        # Each bridge and each veth gets settings of its own there, whatever ip_forward is.
+        # Each bridge and each veth has its own settings there, independent of ip_forward.
         said = joined(reasons)
         seen = f"the settings of a network cannot be changed ({said})"
         fix = "sysctl -w net.ipv4.ip_forward=1 outside; or docker run --privileged …"
@@ -143,7 +142,7 @@ def _subnet(machine: Machine) -> Finding:
 
 
 def _subnets_of_users(machine: Machine) -> list[Finding]:
-    """Users' networks whose subnet something else has taken; nothing is said where none is."""
+    """Check subnets of user-defined networks for overlaps; no finding if there are none."""
     found = []
     for each in networks(machine):
         if each["Name"] == DEFAULT or not each.get("Subnet"):
@@ -177,7 +176,7 @@ def _asked_subnet(text: str, attached: list[ipam.Subnet], routed: list[ipam.Subn
 
 
 def _occupied(machine: Machine, own: str) -> tuple[list[ipam.Subnet], list[ipam.Subnet]]:
-    """The subnets of this machine's devices, and its routes, without those of one bridge."""
+    """Return the subnets of this machine's devices, and its routes, without one bridge's."""
     attached: list[ipam.Subnet] = []
     ours: list[ipam.Subnet] = []
     for line in machine.tell("addresses"):
@@ -198,7 +197,7 @@ def _overlapping(subnet: ipam.Subnet, others: list[ipam.Subnet]) -> ipam.Subnet 
 
 
 def _known_subnet(machine: Machine) -> ipam.Subnet | None:
-    """The subnet that the store's default network has already."""
+    """Return the subnet of the store's default network, if it exists."""
     found = [each.get("Subnet") for each in networks(machine) if each["Name"] == DEFAULT]
     return ipam.parse_subnet(found[0]) if found and found[0] else None
 
@@ -221,7 +220,7 @@ def _bridge(machine: Machine) -> Finding:
 
 
 def _ports(machine: Machine) -> Finding:
-    """TCP ports on which something listens: they cannot be published (proc_net_tcp(5))."""
+    """List TCP ports with a listener: they cannot be published (proc_net_tcp(5))."""
     taken = set()
     for path in ("/proc/net/tcp", "/proc/net/tcp6"):
         for line in (machine.read(path) or "").splitlines()[1:]:

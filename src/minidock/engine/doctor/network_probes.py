@@ -1,7 +1,7 @@
-"""Probes of the network: bridge, cable and firewall rules, in a network namespace of their own.
+"""Probes of the network: bridge, veth and firewall rules, in a new network namespace.
 
-A fresh network namespace has links, settings and a firewall of its own, so all of it can be made
-there as `run` makes it, and nothing on this machine changes.
+A new network namespace has its own links, settings and firewall, so everything can be created there
+as `run` does, and nothing on this machine changes.
 Sources: network_namespaces(7), and those of kernel/link.py and kernel/iptables.py.
 """
 
@@ -29,11 +29,11 @@ _PUBLISHED: list[ContainerBinding] = [
 
 
 def firewall(_: Store, tried: Tried) -> None:
-    """A bridge with an address, a cable plugged into it, and the rules that publish a port."""
+    """Create a bridge with an address, a veth attached to it, and the rules that publish a port."""
     with tried("namespace"):
         namespace.unshare(["network"])
     if not tried.works("namespace"):
-        return  # on no account may the rest happen on the machine itself
+        return  # the rest must never happen in the host's namespace
     with tried("bridge"), Netlink() as here:
         link.add_bridge(here, _BRIDGE, mac="02:42:c0:00:02:01")
         link.add_address(here, _BRIDGE, _ADDRESS, prefix=_PREFIX)
@@ -46,11 +46,11 @@ def firewall(_: Store, tried: Tried) -> None:
         wanted = rules_of.network_rules(_BRIDGE, _SUBNET, _PUBLISHED)
         iptables.restore(rules_of.changes(iptables.Listing().text(), _BRIDGE, wanted))
         if rules_of.changes(iptables.Listing().text(), _BRIDGE, wanted):
-            raise MinidockError("iptables-save does not print the rules as they were made")
+            raise MinidockError("iptables-save does not print the rules that were created")
 
 
 def forwarding(_: Store, tried: Tried) -> None:
-    """Whether the settings that a bridge needs could be changed; they are not."""
+    """Check whether the settings that a bridge needs could be changed, without changing them."""
     for setting in ("ip_forward", "conf/default/route_localnet"):
         with tried(setting):
             os.close(os.open(f"/proc/sys/net/ipv4/{setting}", os.O_WRONLY | os.O_CLOEXEC))

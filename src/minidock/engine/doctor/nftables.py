@@ -1,9 +1,9 @@
-"""What nftables does with packets of a container, read from the rules: which base chain stops them.
+"""Evaluates nftables rules for a container's packets: which base chains drop them.
 
-A packet passes every base chain of its hook, of all tables; an accept is final in its own chain
-only, so a rule of ours in iptables helps nobody past another table. Here a *flow* (the few facts
-about a packet that matter) walks through each chain as the kernel would. A rule with conditions
-that are not read here may match or not: its drop counts, its accept does not.
+A packet passes every base chain of its hook, of all tables; an accept is final only in its own
+chain, so our rule in iptables has no effect on another table. This module evaluates each chain for
+a *flow* (the relevant facts about a packet) like the kernel. A rule with conditions that are not
+evaluated here may match or not: its drop counts, its accept does not.
 
 Sources: nft(8) "VERDICT STATEMENTS", "CHAINS"; wiki.nftables.org "Configuring chains".
 """
@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 
 Flow = dict[str, str]
 
-# What a published or calling container needs of each hook, as rules of nft; {br} is its bridge. The
-# ports of a bridge are veths; not every kernel has `meta ibrname` in a hook of family bridge.
+# What a container needs of each hook, for published ports and outgoing connections, as nft rules;
+# {br} is its bridge, whose ports are veths. Not every kernel has `meta ibrname` in bridge hooks.
 _PORT = ({"meta ibrname": "{br}", "iifname": "veth0"}, 'iifname "veth*" accept')
 _TO_PORT = ({"meta obrname": "{br}", "oifname": "veth0"}, 'oifname "veth*" accept')
 _CALLS = ({"iifname": "{br}", "ct state": "new"}, "iifname {br} accept")
@@ -39,21 +39,21 @@ _NEEDED: dict[tuple[str, str], tuple[tuple[Flow, str], ...]] = {
             "oifname {br} ct status dnat accept",
         ),
     ),
-    # The host's own calls of a published port are answered from the bridge.
+    # Replies to the host's own connections to a published port come from the bridge.
     ("ip", "input"): (
         (
             {"iifname": "{br}", "ct state": "established"},
             "iifname {br} ct state established,related accept",
         ),
     ),
-    # ... and lead to it: by the userland proxy, or by NAT, which leaves the device as it was.
+    # ... and the requests go to it: by the userland proxy, or by NAT, which keeps the device.
     ("ip", "output"): (
         ({"oifname": "{br}", "ct state": "new"}, "oifname {br} accept"),
         ({"oifname": "lo", "ct state": "new", "ct status": "dnat"}, "ct status dnat accept"),
     ),
     ("ip", "prerouting"): (_CALLS, _ANSWERS),  # and published ports: see _needed
     ("ip", "postrouting"): (_CALLS, _SENT, _TO_BRIDGE),
-    # The bridge as a device: what it hands up to this machine, and what this machine sends into it.
+    # The bridge as a device: packets from it to this machine, and from this machine to it.
     ("device", "ingress"): (({"iifname": "{br}"}, "iifname {br} accept"),),
     ("device", "egress"): (({"oifname": "{br}"}, "oifname {br} accept"),),
     ("bridge", "prerouting"): (_PORT,),
@@ -62,10 +62,10 @@ _NEEDED: dict[tuple[str, str], tuple[tuple[Flow, str], ...]] = {
     ("bridge", "output"): (_TO_PORT,),
     ("bridge", "postrouting"): (_TO_PORT,),
 }
-# In these hooks of "ip", chains full of conditions are usual (an engine's guards, firewalld's): a
-# rule with conditions that are not read does not count there.
+# In these hooks of "ip", chains often have many conditions (of other engines, of firewalld): a rule
+# with conditions that are not evaluated does not count there.
 _ONLY_SURE = ("output", "prerouting", "postrouting", "ingress", "egress")
-# nf_ip_hook_priorities: connection tracking, and what is before it; the NAT of published ports.
+# nf_ip_hook_priorities: connection tracking, and earlier; the NAT of published ports.
 _CONNTRACK, _DSTNAT = -200, -100
 _PRIORITIES = {
     "raw": -300, "mangle": -150, "dstnat": -100, "filter": 0, "security": 50, "srcnat": 100,
@@ -93,9 +93,9 @@ _DEEPEST = 16  # the kernel's own limit of jumps
 
 @dataclass
 class Chain:
-    """One chain: its table ("inet filter"), hook and policy ("" where it has none), and rules.
+    """A chain: its table ("inet filter"), hook and policy ("" if none), and rules.
 
-    devices: of a hook of devices (ingress, egress), those that it is for.
+    devices: those of a device hook (ingress, egress).
     """
 
     table: str
@@ -108,7 +108,7 @@ class Chain:
 
     @property
     def family(self) -> str:
-        """Of the flows that pass it: "ip", "bridge", "device"; "" for those of no container."""
+        """The family of its flows: "ip", "bridge", "device"; "" if irrelevant to containers."""
         if self.hook in ("ingress", "egress"):
             return "device"
         return _FAMILIES.get(self.table.partition(" ")[0], "")
@@ -116,14 +116,14 @@ class Chain:
 
 @dataclass(frozen=True)
 class Stop:
-    """A base chain that stops what containers need, and the rules that let it through there."""
+    """A base chain that drops what containers need, and the rules that would accept it."""
 
     chain: Chain
     rules: list[str]
-    tool: str = ""  # "" for nft, else the program of the iptables in which it is
+    tool: str = ""  # "" for nft, otherwise the iptables program of its table
 
     def fix(self) -> str:
-        """The commands that put these rules first."""
+        """Return the commands that insert these rules first."""
         if self.tool:
             return "; ".join(f"{self.tool} -I {self.chain.name} {rule}" for rule in self.rules)
         place = f"{self.chain.table} {self.chain.name}"
@@ -135,9 +135,9 @@ class Stop:
 
 
 def stops(ruleset: str, bridge: str, ports: Sequence[int] = ()) -> list[Stop]:
-    """The base chains that stop packets of this bridge's containers.
+    """Find the base chains that drop packets of this bridge's containers.
 
-    ruleset: what `nft list ruleset` printed. ports: those of TCP that are published.
+    ruleset: the output of `nft list ruleset`. ports: published TCP ports.
     """
     chains = parse(ruleset)
     found = []
@@ -155,7 +155,7 @@ def stops(ruleset: str, bridge: str, ports: Sequence[int] = ()) -> list[Stop]:
 
 
 def of_other_devices(ruleset: str, bridges: Sequence[str]) -> list[Chain]:
-    """The base chains of devices that are none of these bridges, and that may stop something."""
+    """Find the base chains of other devices than these bridges that may drop packets."""
     chains = parse(ruleset)
     return [
         chain
@@ -166,19 +166,19 @@ def of_other_devices(ruleset: str, bridges: Sequence[str]) -> list[Chain]:
 
 
 def stopped(chains: dict[tuple[str, str], Chain], chain: Chain, flow: Flow) -> bool:
-    """Whether a base chain stops a packet of IPv4."""
+    """Whether a base chain drops an IPv4 packet."""
     flow = {"meta nfproto": "ipv4", "ether type": "ip", **flow}
     only_sure = chain.hook in _ONLY_SURE and chain.family != "bridge"
     return (_walk(chains, chain, flow, only_sure=only_sure) or chain.policy) == "drop"
 
 
 def _needed(family: str, chain: Chain, ports: Sequence[int]) -> list[tuple[Flow, str]]:
-    """What has to pass a chain, each with the rule that lets it."""
+    """Return what must pass a chain, each with the rule that accepts it."""
     needed = [*_NEEDED.get((family, chain.hook), ())]
     if (family, chain.hook) != ("ip", "prerouting"):
         return needed
     if chain.priority <= _CONNTRACK:
-        return [_CALLS]  # no state is known yet: whoever drops there has rules of another kind
+        return [_CALLS]  # the state is not known yet
     if chain.priority > _DSTNAT:
         return [*needed, ({"ct state": "new", "ct status": "dnat"}, "ct status dnat accept")]
     for port in ports:
@@ -190,7 +190,7 @@ def _needed(family: str, chain: Chain, ports: Sequence[int]) -> list[tuple[Flow,
 
 
 def parse(ruleset: str) -> dict[tuple[str, str], Chain]:
-    """Every chain, by its table and name."""
+    """Parse all chains, by table and name."""
     chains: dict[tuple[str, str], Chain] = {}
     table, chain, text = "", None, ""
     for line in ruleset.splitlines():
@@ -217,7 +217,7 @@ def parse(ruleset: str) -> dict[tuple[str, str], Chain]:
 
 
 def _number(name: str, more: str) -> int:
-    """A priority: a number, or a name with how far it is from that."""
+    """Parse a priority: a number, or a name with an offset."""
     return (_PRIORITIES[name] if name in _PRIORITIES else int(name)) + int(more)
 
 
@@ -233,7 +233,7 @@ def _walk(
     only_sure: bool = False,
     depth: int = 0,
 ) -> str:
-    """What a chain decides about a packet: "accept", "drop" or, if nothing, ""."""
+    """Evaluate a chain for a packet: "accept", "drop" or "" for no decision."""
     for rule in chain.rules:
         for verdict, surely in _verdicts(rule, flow):
             if only_sure and not surely:
@@ -251,7 +251,7 @@ def _walk(
 
 
 def _verdicts(rule: str, flow: Flow) -> list[tuple[str, bool]]:
-    """The verdicts that a rule may have for a packet, each with whether it surely has."""
+    """Return the possible verdicts of a rule for a packet, each with whether it is certain."""
     text = " ".join(_NOISE.sub("", rule).split())
     if mapped := _VMAP.match(text):
         return _mapped(mapped[1], mapped[2], flow)
@@ -281,7 +281,7 @@ def _mapped(name: str, elements: str, flow: Flow) -> list[tuple[str, bool]]:
 
 
 def _among(known: str, values: str) -> bool:
-    """Whether a value is among those of a rule: one, several with commas, or a set in braces."""
+    """Whether a rule's values (one, several with commas, or a set in braces) contain a value."""
     for value in re.split(r"[,|]\s*", values.strip("{} ")):
         value = value.strip('" ')
         if value == known or value.endswith("*") and known.startswith(value[:-1]):

@@ -1,6 +1,6 @@
-"""Who else is here: other engines, host firewalls, security modules.
+"""Other software: container engines, host firewalls, security modules.
 
-minidock works beside all of them; each has a habit that surprises.
+minidock works together with all of them; each has an effect worth knowing.
 Sources: ufw-framework(8), firewalld's "Zones", apparmor(7), selinux(8), Docker's "Packet filtering
 and firewalls".
 """
@@ -13,7 +13,7 @@ from minidock.engine.doctor.machine import Machine
 
 TOPIC = "Surroundings"
 
-# A daemon's name -> whose it is. (podman has none; conmon keeps its containers.)
+# A daemon's name -> its product. (podman has none; conmon monitors its containers.)
 _ENGINES = {
     "dockerd": "Docker",
     "containerd": "containerd",
@@ -28,7 +28,7 @@ _ENGINES = {
 
 
 def findings(machine: Machine) -> list[Finding]:
-    """Each neighbour that there is, or that there is none."""
+    """Check which other software is running."""
     found = [_engines(machine), _ufw(machine), _firewalld(machine)]
     return [*found, _apparmor(machine), _selinux(machine)]
 
@@ -60,7 +60,7 @@ def _firewalld(machine: Machine) -> Finding:
     if firewalld_trusts(machine, bridge):
         return Finding(TOPIC, "firewalld", OK, f"active, and trusts {bridge}")
     fix = trust_command(bridge)
-    seen = f"active: it rejects what {bridge} forwards, unless told to trust it"
+    seen = f"active: it rejects what {bridge} forwards, unless it trusts the bridge"
     return Finding(TOPIC, "firewalld", WARNING, seen, fix, {"out": None, "publish": None})
 
 

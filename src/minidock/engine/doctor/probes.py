@@ -1,14 +1,14 @@
-"""Real attempts at what `run` needs from the kernel, each in a process of its own that then ends.
+"""Probes: real attempts at what `run` needs from the kernel, each in its own process.
 
-What a kernel's version promises and what this kernel does are two things: options may be compiled
-out, modules missing, calls filtered by the container that we are in. So each probe makes the very
-calls that `run` makes, by the same functions, where nobody sees it: in namespaces that end with the
-process, in an empty directory beside the store, in an empty cgroup. Nothing is left.
+A kernel's version does not determine its features: options may be compiled out, modules missing,
+calls filtered by the container that we are in. So each probe makes the calls of `run`, by the same
+functions, without side effects: in namespaces that end with the process, in an empty directory
+beside the store, in an empty cgroup.
 
     try_out("overlay", store)  ->  {"mount": "", "write": "", "whiteout": "", "opaque": ""}
 
-The answer has each part with "" where it works, else with the kernel's words. It is empty where
-the probe is not for us: it takes root.
+The result has each part with "" if it works, otherwise with the kernel's error. It is empty if we
+are not root.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PROBES: dict[str, _Act] = {
 
 
 def try_out(probe: str, store: Store) -> Parts:
-    """Run one probe; see the module's docstring."""
+    """Run a probe; see the module's docstring."""
     if os.geteuid() != 0:
         return {}
     return in_child(lambda tried: PROBES[probe](store, tried))

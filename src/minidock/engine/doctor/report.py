@@ -1,4 +1,4 @@
-"""What the doctor says of a machine: all findings, and what follows from them (finding.py)."""
+"""The doctor's report about a machine: all findings, and their predictions (finding.py)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Report:
 
     @property
     def can(self) -> Can:
-        """Every prediction; where findings differ the worst counts. No network without a run."""
+        """Combine all predictions; the worst one counts. Without `run` there is no network."""
         merged: Can = {"run": True, "network": True, "publish": True, "out": True}
         for finding in self.findings:
             for what, verdict in finding.can.items():
@@ -32,15 +32,15 @@ class Report:
 
     @property
     def works(self) -> bool:
-        """Whether a plain `minidock run` does, as far as is known."""
+        """Whether a plain `minidock run` works, as far as is known."""
         return not self.count(PROBLEM)
 
     def count(self, verdict: str) -> int:
-        """How many findings have this verdict."""
+        """Count the findings with this verdict."""
         return sum(finding.verdict == verdict for finding in self.findings)
 
     def document(self) -> dict[str, Any]:
-        """The whole report as plain data, for JSON."""
+        """Return the whole report as plain data, for JSON."""
         return {
             "works": self.works,
             "can": self.can,
@@ -49,10 +49,10 @@ class Report:
 
 
 def examine(machine: Machine) -> Report:
-    """Look at everything, in the order in which a person would repair it."""
+    """Check everything, in the order in which one would fix it."""
     findings = host.findings(machine)
     if machine.tell("architecture")[0] in ARCHITECTURES:
-        # What these import does not load on a machine whose system call numbers are not known.
+        # Their imports fail on a machine whose system call numbers are unknown.
         from minidock.engine.doctor import cgroups, devices, kernel, network, other_software, store
 
         for theme in (devices, kernel, store, cgroups, network, other_software):

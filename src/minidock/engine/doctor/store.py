@@ -1,4 +1,4 @@
-"""The store's place on disk: can it be an overlay's upper layer, and is there room?
+"""The store's file system: does it support an overlay's upper layer, and is there space?
 
 Sources: Documentation/filesystems/overlayfs.rst "Non-standard behavior" and its list of upper file
 systems; docs/decisions/0005 (lowerdir+).
@@ -26,16 +26,16 @@ from minidock.paths import STORE_VERSION
 
 TOPIC = "Store"
 
-_LAYER_BY_LAYER = (6, 7)  # explains a failure; it predicts none, since kernels are patched
+_LAYER_BY_LAYER = (6, 7)  # only explains a failure, since kernels are patched
 _GIB = 1 << 30
 _LITTLE_BYTES, _NO_BYTES = _GIB, 32 << 20
 _FEW_INODES, _NO_INODES = 20_000, 500
-# What overlayfs refuses as an upper layer, or what has no whiteouts.
+# File systems that overlayfs refuses as an upper layer, or without whiteouts.
 _NO_UPPER = ("overlay", "nfs", "nfs4", "vfat", "exfat", "msdos", "9p", "fuseblk", "drvfs", "cifs")
 
 
 def findings(machine: Machine) -> list[Finding]:
-    """What is to be said of the store."""
+    """Check the store."""
     return [
         *writable_paths.findings(machine),
         _overlay(machine),
@@ -73,9 +73,9 @@ def _overlay(machine: Machine) -> Finding:
 
 
 def _without_opaque(machine: Machine, kind: str, reason: str) -> Finding:
-    """A file system without extended attributes, as ramfs: the store's copy may be in a tmpfs.
+    """Report a file system without extended attributes, such as ramfs; a tmpfs would do.
 
-    By bind, as no mount can be moved out of a shared one, which "/" is under systemd.
+    The fix uses a bind mount, since a mount cannot be moved out of a shared one, such as "/".
     """
     root, nearest = machine.tell("store")
     why = reason.rpartition(": ")[2]
@@ -124,14 +124,14 @@ def _space(machine: Machine) -> Finding:
 
 def _inodes(machine: Machine) -> Finding:
     _, _, free, size = map(int, machine.tell("space"))
-    if size == 0:  # btrfs makes them as it goes, ramfs in memory
+    if size == 0:  # btrfs creates them dynamically, ramfs in memory
         return Finding(TOPIC, "inodes", OK, "as many as there is space for")
     seen = f"{free} free of {size}: as many files can be made"
     return _room("inodes", free, seen, none=_NO_INODES, little=_FEW_INODES, place="/another/disk")
 
 
 def _room(check: str, free: int, seen: str, *, none: int, little: int, place: str) -> Finding:
-    """Whether enough is free: below `none` no container starts, below `little` one should look."""
+    """Check the free amount: below `none` no container starts, below `little` is a warning."""
     fix = f"minidock rm and rmi what is not needed; or MINIDOCK_ROOT={place}"
     if free < none:
         return Finding(TOPIC, check, PROBLEM, seen, fix, {"run": False})

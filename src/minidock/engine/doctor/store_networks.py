@@ -1,6 +1,6 @@
-"""The networks that a store has, as its files say: their bridges and subnets.
+"""The networks of a store, from its files: their bridges and subnets.
 
-A file that cannot be read is `system check`'s matter; here it is passed over.
+Unreadable files are skipped here; `system check` reports them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ DEFAULT = "bridge"
 
 
 def networks(machine: Machine) -> list[dict[str, Any]]:
-    """What the files in networks/ hold, the default network's first."""
+    """Read the files in networks/, the default network's first."""
     root, _ = machine.tell("store")
     directory = f"{root}/networks"
     listed = [name for name in machine.names(directory) or () if name.endswith(".json")]
@@ -31,8 +31,7 @@ def networks(machine: Machine) -> list[dict[str, Any]]:
 
 
 def bridges(machine: Machine) -> list[str]:
-    """The names of the bridges: the default one, there or not, and those of users' networks that
-    lead out of this machine."""
+    """List the bridges: the default one, even if missing, and those of non-internal networks."""
     theirs = [
         str(each["Device"])
         for each in networks(machine)

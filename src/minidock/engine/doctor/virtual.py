@@ -1,7 +1,7 @@
-"""Is this machine a virtual one? Asked before something is done that may break it.
+"""Whether this is a virtual machine, for a check before risky operations.
 
-An x86 processor says so itself, by a bit that every hypervisor sets. On arm64 firmware tells: the
-device tree, or the names in DMI. A container is as virtual as the machine that it runs on.
+An x86 processor has a CPUID bit that every hypervisor sets. On arm64, firmware data is used: the
+device tree, or the names in DMI. A container counts as virtual if its host does.
 
 Sources: CPUID leaf 1, ECX bit 31; systemd-detect-virt(1) for the names; devicetree
 Documentation "hypervisor"; xen's /proc/xen/capabilities.
@@ -26,14 +26,14 @@ _VENDORS = (
 
 
 def is_virtual_machine(store: Store) -> bool:
-    """Whether this machine says that it is one, which may break."""
+    """Whether this machine reports that it is virtual."""
     return bool(what_says_virtual(Machine(store).read))
 
 
 def what_says_virtual(read: Callable[[str], str | None]) -> str:
-    """The file and the word in it that tell of a virtual machine; "" for one of metal.
+    """Return the file and the word in it that show a virtual machine; "" for a physical one.
 
-    read: a file's text, None where there is none (Machine.read).
+    read: returns a file's text, None if missing (Machine.read).
     """
     if "control_d" in (read("/proc/xen/capabilities") or ""):
         return ""  # Xen's own dom0: the hypervisor is below, and so is the machine of metal

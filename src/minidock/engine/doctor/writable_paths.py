@@ -1,7 +1,7 @@
-"""The places in which `run` writes: can it? A file system may be mounted read-only, or be full.
+"""Whether the directories that `run` writes to are writable: not read-only, not full.
 
-The store, its directory in /run, and /proc/sys, each where this process sees it: mounts differ from
-one mount namespace to the next, and of several at one point only the last is seen.
+The store, its directory in /run, and /proc/sys, each in this process's mount namespace; of several
+mounts at one mount point only the last one is visible.
 
 Sources: proc_pid_mountinfo(5), mount(8) "remount": without "bind" it makes both the mount and its
 file system writable again.
@@ -23,7 +23,7 @@ _FULL = ("ENOSPC", "No space left on device")
 
 
 def findings(machine: Machine) -> list[Finding]:
-    """Whether the store and its directory in /run can be written."""
+    """Check whether the store and its directory in /run are writable."""
     root, store = machine.tell("store")
     answer = machine.try_out("places")
     if not answer:
@@ -38,7 +38,7 @@ def findings(machine: Machine) -> list[Finding]:
 
 
 def mount_of(machine: Machine, path: str) -> tuple[str, str]:
-    """Where the file system is mounted that a path is on, and its type; ("/", "?") if not known."""
+    """Return the mount point and the type of a path's file system; ("/", "?") if unknown."""
     best, kind = "/", "?"
     for line in (machine.read("/proc/self/mountinfo") or "").splitlines():
         left, _, right = line.partition(" - ")
@@ -57,7 +57,7 @@ def is_read_only(reason: str) -> bool:
 
 
 def remount_fix(machine: Machine, path: str, options: str = "rw") -> str:
-    """How the mount that a path is on gets other options."""
+    """Return the command that remounts a path's mount with other options."""
     if inside_container(machine):
         return "docker run --privileged -v minidock:/var/lib/minidock …, without --read-only"
     return f"mount -o remount,{options} {shlex.quote(mount_of(machine, path)[0])}"

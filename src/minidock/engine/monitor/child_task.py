@@ -123,7 +123,7 @@ def _work(work: Callable[[], None], writing: int, monitor: int) -> None:
 
 def _begin_journal() -> None:
     """Use a journal that discards records; the work opens its own, since descriptors are closed."""
-    journal = Journal(lambda record: None, actor="errand")
+    journal = Journal(lambda record: None, actor="task")
     journal.gate = fault_gate()
     use_journal(journal)
 

@@ -1,11 +1,12 @@
-"""container.json: the document of one container, in the shape of `docker inspect`.
+"""container.json: the document of one container, in the form of `docker inspect`.
 
-What is checked is what the code relies on; the rest is shown as it stands.
+Only fields that the code uses are checked; others are shown unchecked.
 
-A container's directory without one is incomplete (its creation was cut short), or has lost it: that
-is damage. The two are told apart by bundle/config.json, which the first start writes; a removal
-takes the whole directory away in one rename. A container that goes with its end (--rm, a build's
-step) is not written durably, and has a mark beside its document: damaged, it is thrown away.
+A container's directory without this file is either incomplete (an interrupted creation), or damaged
+(the file was lost). If bundle/config.json exists, which the first start writes, it is damaged; a
+removal removes the whole directory from the store by one rename. The document of a temporary
+container (--rm, a build's step) is not synced to the disk, and a file marks it: if it is damaged,
+the container is removed.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ _SHAPE = {
 
 
 def list_ids(store: Store) -> list[str]:
-    """The ids of all containers, whole or not."""
+    """List the ids of all containers, complete or not."""
     try:
         return [name for name in os.listdir(store.containers) if is_sha256(name)]
     except FileNotFoundError:
@@ -60,7 +61,7 @@ def list_ids(store: Store) -> list[str]:
 
 
 def read(store: Store, container_id: str) -> ContainerDocument | None:
-    """A container's document, or None for an unknown or incomplete container.
+    """Read a container's document; None for an unknown or incomplete container.
 
     Raises DamagedFile.
     """
@@ -70,9 +71,9 @@ def read(store: Store, container_id: str) -> ContainerDocument | None:
     except FileNotFoundError:
         if is_incomplete(paths):
             return None
-        raise DamagedFile(paths.document, "it is missing, and the container exists") from None
+        raise DamagedFile(paths.document, "it is missing, but the container exists") from None
     if found["Id"] != container_id:
-        raise DamagedFile(paths.document, "it is of another container")
+        raise DamagedFile(paths.document, "it belongs to another container")
     for point in found["Mounts"]:
         if point["Type"] == "volume" and "Name" not in point:
             raise DamagedFile(paths.document, "Mounts: a volume has no name")
@@ -80,10 +81,10 @@ def read(store: Store, container_id: str) -> ContainerDocument | None:
 
 
 def list_documents(store: Store, *, strictly: bool = False) -> list[ContainerDocument]:
-    """Every container's document as it stands on disk, unrepaired: who refers to what.
+    """List all containers' documents as they are on disk, unrepaired, to find references.
 
-    Damaged ones are passed over. strictly: raises DamagedFile instead, for a caller that removes
-    what nothing refers to.
+    Damaged ones are skipped. strictly: raises DamagedFile instead, for a caller that removes
+    unreferenced objects.
     """
     found = []
     for container_id in list_ids(store):
@@ -100,8 +101,8 @@ def list_documents(store: Store, *, strictly: bool = False) -> list[ContainerDoc
 
 
 def is_garbage(store: Store, container_id: str) -> bool:
-    """Whether a container's directory is to go: it is half made; or it was to go with its end, and
-    a power cut took both its document and its monitor."""
+    """Whether a container's directory must be removed: it is half created, or temporary and a power
+    failure has destroyed its document and ended its monitor."""
     paths = store.container(container_id)
     if not os.path.lexists(paths.temporary):
         return is_incomplete(paths)
@@ -119,5 +120,5 @@ def _is_free(monitor_lock: str) -> bool:
 
 
 def is_incomplete(paths: ContainerPaths) -> bool:
-    """Whether a container was not made to its end, or is gone."""
+    """Whether a container is half created or removed."""
     return not os.path.lexists(paths.document) and not os.path.lexists(paths.config)

@@ -1,17 +1,17 @@
-"""What has happened in a store: one line of JSON an event, in a file that `events` reads.
+"""The events of a store: one line of JSON per event, in a file that `events` reads.
 
-Docker's daemon keeps its last 256 events in memory. There is no daemon here: whoever does something
-(a command, a container's monitor) appends a line to events.jsonl, by one write(2) in append mode,
-so that the lines of several processes do not mix. Past 4 MiB the file makes room for a fresh one
-and stays beside it as events.jsonl.1; what was in an older one is forgotten.
+dockerd keeps its last 256 events in memory. Without a daemon, each process (a command, a
+container's monitor) appends a line to events.jsonl, by one write(2) in append mode, so that lines
+of several processes do not mix. At 4 MiB the file is renamed to events.jsonl.1, which replaces an
+older one, and a new file is started.
 
-An event that cannot be written, on a full disk, is lost, and nothing else: what was done counts.
+If an event cannot be written, on a full disk, it is lost, but the operation does not fail.
 
     {"status":"start","id":"3f…","from":"busybox","Type":"container","Action":"start",
      "Actor":{"ID":"3f…","Attributes":{"image":"busybox","name":"web"}},
      "scope":"local","time":1714564800,"timeNano":1714564800123456789}
 
-Source: Docker Engine API 1.45 SystemEvents; what docker 26.1 tells, and with which attributes.
+Source: Docker Engine API 1.45 SystemEvents; the events and attributes of docker 26.1.
 """
 
 from __future__ import annotations
@@ -51,17 +51,17 @@ _NEVER = 1 << 63  # in nanoseconds; Go's times end there
 
 
 def emit(store: Store, kind: str, action: str, actor: str, **attributes: str) -> None:
-    """Note an event. kind: "container", "image", "volume" or "network". actor: what it is about."""
+    """Record an event. kind: "container", "image", "volume" or "network". actor: its id or name."""
     emit_all(store, [event(kind, action, actor, attributes)])
 
 
 def emit_pruned(store: Store, kind: str, reclaimed_bytes: int) -> None:
-    """Note that everything unused of a kind was removed: `container prune`, `image prune`, …"""
+    """Record a prune of a kind: `container prune`, `image prune`, …"""
     emit(store, kind, "prune", "", reclaimed=str(reclaimed_bytes))
 
 
 def event(kind: str, action: str, actor: str, attributes: dict[str, str]) -> Event:
-    """An event that happens now; `emit_all` notes it."""
+    """Create an event with the current time, for `emit_all`."""
     now = time.time_ns()
     ordered = {name: attributes[name] for name in sorted(attributes)}
     return {
@@ -71,7 +71,7 @@ def event(kind: str, action: str, actor: str, attributes: dict[str, str]) -> Eve
 
 
 def emit_all(store: Store, events: list[Event]) -> None:
-    """Note events in their order."""
+    """Record events in order."""
     if not events:
         return
     text = "".join(jsontext.dumps(event) + "\n" for event in events)
@@ -88,9 +88,9 @@ def emit_all(store: Store, events: list[Event]) -> None:
 
 
 def _set_aside(store: Store, fd: int) -> None:
-    """Let the file begin anew; of several processes that see it full, one does so.
+    """Rotate the file; of several processes that find it full, one does so.
 
-    Nobody waits for that one, which may be stopped: the next event tries again.
+    The others do not wait for it, since it may be stopped: the next event tries again.
     """
     if try_lock(fd) and os.stat(store.events).st_ino == os.fstat(fd).st_ino:
         os.rename(store.events, f"{store.events}.1")
@@ -99,9 +99,9 @@ def _set_aside(store: Store, fd: int) -> None:
 def read(
     store: Store, *, since: float | None, until: float | None, follow: bool
 ) -> Iterator[Event]:
-    """Events in the order in which they were noted; with `follow`, those to come as well.
+    """Yield events in the order of recording; with `follow`, new ones as well.
 
-    since, until: seconds since 1970; without `since`, with `follow` only what is to come, else all.
+    since, until: seconds since 1970; without `since`, only new events with `follow`, otherwise all.
     """
     begin = since if since is not None else (time.time() if follow else 0.0)
     for line in _lines(store, until=until, follow=follow):
@@ -110,7 +110,7 @@ def read(
         try:
             event = parse(line, store.events, SHAPE)
             if not 0 <= event["timeNano"] < _NEVER:
-                raise DamagedFile(store.events, f"timeNano: {event['timeNano']!r:.80} is no time")
+                raise DamagedFile(store.events, f"timeNano: {event['timeNano']!r:.80} is invalid")
         except DamagedFile as error:
             report_skipped(error)
             continue
@@ -120,7 +120,7 @@ def read(
 
 
 def _lines(store: Store, *, until: float | None, follow: bool) -> Iterator[bytes]:
-    """Complete lines of the file before, then of this one, then of those that follow it."""
+    """Yield complete lines of the previous file, of this one, and of later ones."""
     yield from _whole(f"{store.events}.1")
     while True:
         try:
@@ -136,7 +136,7 @@ def _lines(store: Store, *, until: float | None, follow: bool) -> Iterator[bytes
         with open(fd, "rb", buffering=0) as file:
             rest = b""
             while True:
-                is_last = not _is_current(store, fd)  # asked before: what is read then is complete
+                is_last = not _is_current(store, fd)  # checked before the last read
                 goes_on = _goes_on(until, follow=follow)
                 while block := file.read(_BLOCK_BYTES):
                     *lines, rest = (rest + block).split(b"\n")

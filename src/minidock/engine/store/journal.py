@@ -1,16 +1,14 @@
-"""The journal of a container: one file, to which each process that acts on the container appends.
+"""The journal of a container: one file, to which all processes that act on the container append.
 
-    engine    a command: it spawns the monitor, stops, removes, pauses; it repairs after a crash
-    monitor   launches, runs programs inside, takes down      (engine/monitor/main.py)
-    errand    its child, for what waits                       (engine/monitor/child_task.py)
-    init, stage, exec   inside; they hold no file, and send their records to the monitor
+    engine    a command: spawns the monitor, stops, removes, pauses; repairs after a crash
+    monitor   creates the container, runs exec, tears down    (engine/monitor/main.py)
+    task      its child, for blocking work                    (engine/monitor/child_task.py)
+    init, stage, exec   in the container; they send their records to the monitor
 
-A launch begins a fresh file, whose first records are those of the command that spawned the monitor.
-Restarts by the container's policy are told after it, until they are too many for one file.
-A record is one write(2) in append mode, so that records of several processes do not mix. On a full
-disk records are lost, and nothing else: no container stays because its journal cannot be written.
-
-The records themselves: kernel/op.py.
+Each start creates a new file, whose first records are those of the command that spawned the
+monitor. Records of restarts by the policy follow, until the file is rotated. A record is one
+write(2) in append mode, so that records of several processes do not mix. On a full disk records are
+lost, but no operation fails. The records are defined in kernel/record.py.
 """
 
 from __future__ import annotations
@@ -31,24 +29,24 @@ if TYPE_CHECKING:
 
 SHAPE = {"id": str}  # of every record; the rest: kernel/record.py
 _SIGKILL = 9
-_LONGEST_BYTES = 1024 * 1024  # some seven restarts
-_own: tuple[int, Numbers] | None = None  # the pid of a process that wrote, and its ids
+_LONGEST_BYTES = 1024 * 1024  # about seven restarts
+_own: tuple[int, Numbers] | None = None  # the pid of this process, and its ids
 
 
 def start_journal(paths: ContainerPaths) -> Callable[[str], None]:
-    """Begin a container's journal anew; returns what writes a record to it."""
+    """Start a new journal for a container; returns its writer."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
     try:
-        os.unlink(f"{paths.journal}.1")  # of the launch before
+        os.unlink(f"{paths.journal}.1")  # of the previous start
     except FileNotFoundError:
         pass
     return writer(open_regular(paths.journal, flags))
 
 
 def rotate(paths: ContainerPaths) -> None:
-    """Before more is told: one that restarts, or is paused, again and again shall not fill a disk.
+    """Rotate a long journal, so that a container which keeps restarting cannot fill the disk.
 
-    The story so far becomes <file>.1. It is copied, since the monitor has the file open.
+    It is copied to <file>.1, since the monitor has the file open.
     """
     try:
         with open(paths.journal, "rb", buffering=0) as file:
@@ -57,7 +55,7 @@ def rotate(paths: ContainerPaths) -> None:
             text = file.read()
         with open(f"{paths.journal}.1", "wb", buffering=0, opener=_for_owner) as file:
             file.write(text)
-        os.truncate(paths.journal, 0)  # whoever appends to it goes on at its new end
+        os.truncate(paths.journal, 0)  # further appends go to its new end
     except OSError:
         pass
 
@@ -69,38 +67,38 @@ def _for_owner(path: str, flags: int) -> int:
 def begin(
     write: Callable[[str], None], *, actor: str, records: Sequence[str] = (), story: str = ""
 ) -> None:
-    """Put a journal in force for the rest of this process's life.
+    """Set the current journal for the rest of this process's life.
 
-    records: what another process told of how it created this one, which comes first; the last of
-    them is about our creation. story: as Journal has it.
+    records: of the process that created this one, which are written first; the last one is about
+    our creation. story: see Journal.
     """
     for record in records:
         write(record)
-    born = jsontext.loads(records[-1])["id"] if records else ""
-    journal = Journal(write, actor=actor, numbers=_numbers(born), story=story)
+    stem = jsontext.loads(records[-1])["id"] if records else ""
+    journal = Journal(write, actor=actor, numbers=_numbers(stem), story=story)
     journal.gate = fault_gate()
     use_journal(journal)
 
 
-def _numbers(born: str = "") -> Numbers:
-    """The ids of this process, over all journals that it writes to; a fork's are its own."""
+def _numbers(stem: str = "") -> Numbers:
+    """Return the ids of this process, shared by all its journals; a forked child has its own."""
     global _own
     if _own is None or _own[0] != os.getpid():
-        _own = (os.getpid(), Numbers(born))
+        _own = (os.getpid(), Numbers(stem))
     return _own[1]
 
 
 def stop_stepping() -> None:
-    """Whatever is done from here on, nobody holds it back (engine/monitor/step_gate.py)."""
+    """Stop the debugger's stepping: all further ops proceed (engine/monitor/step_gate.py)."""
     journal = current_journal()
     if journal is not None:
         journal.turn = None
 
 
 class recording:
-    """The ops of a block are the command's, and go through `write`.
+    """Records the ops of a block as those of a command, through `write`.
 
-    Where a journal is in force already (the monitor's, or an outer block's), it stays.
+    An existing current journal (the monitor's, or an outer block's) stays.
     """
 
     def __init__(self, write: Callable[[str], None]) -> None:
@@ -118,16 +116,16 @@ class recording:
 
 
 class recording_to(recording):
-    """The ops of a block are the command's, and go to the journal that a container has."""
+    """Records the ops of a block as those of a command, in the container's journal."""
 
     def __init__(self, paths: ContainerPaths) -> None:
         self._fd = -1
         rotate(paths)
         try:
-            # Not made here: a new file would keep a directory from going that is being removed.
+            # Not created here: a new file would prevent the removal of a directory.
             self._fd = open_lines(paths.journal, create=False)
         except (OSError, DamagedFile):
-            pass  # the act counts more than its record
+            pass  # the operation must not fail because of its record
         super().__init__(writer(self._fd))
 
     def __exit__(self, *error: object) -> None:
@@ -137,22 +135,22 @@ class recording_to(recording):
 
 
 def writer(fd: int) -> Callable[[str], None]:
-    """What writes records to an open journal; losing one is not an error."""
+    """Return a writer for an open journal; losing a record is not an error."""
 
     def write(record: str) -> None:
         try:
             os.write(fd, record.encode())
         except OSError:
-            pass  # a full disk, or no journal: what is done counts more than what is told
+            pass  # a full disk, or no journal: the operation must not fail because of it
 
     return write
 
 
 def fault_gate() -> Callable[[Begin | End], None] | None:
-    """For the tests of crashes: MINIDOCK_FAULT="<actor>:<n>:<begin|end>" ends the actor just there.
+    """For crash tests: MINIDOCK_FAULT="<actor>:<n>:<begin|end>" kills the actor at this record.
 
-    The n-th record of that kind is written when it dies; with "begin" its act has not been done,
-    with "end" it has. Returns None where no fault is asked for.
+    It dies after writing the n-th record of that kind: with "begin" before the act, with "end"
+    after it. Returns None if no fault is requested.
     """
     wanted = os.environ.get("MINIDOCK_FAULT", "").split(":")
     if len(wanted) != 3:

@@ -1,20 +1,20 @@
-"""Two kinds of lock: a short one around an edit, and a long one that says who owns a container.
+"""Two kinds of lock: a short one for an edit, and a long one for the ownership of a container.
 
-`exclusive` is flock(2), held for the moments in which files are read, changed and renamed; how long
-it is waited for: kernel/flock.py.
+`exclusive` is flock(2), held while files are read, changed and renamed; kernel/flock.py has the
+timeouts.
 
-`Ownership` is a POSIX record lock (fcntl(2)) on a container's monitor.lock. The kernel drops it
-when its process dies, however it dies; it is not inherited by fork, so init cannot keep it; and
-anybody can ask who holds it. So "does the monitor live?" is answered without trusting a pid on
-disk. One thing is strange about it: the lock goes with the *first* descriptor of the file that its
-process closes. So a process that owns a container does not open that file again, not even to look.
+`Ownership` is a POSIX record lock (fcntl(2)) on a container's monitor.lock. The kernel releases it
+when its process dies in any way; fork does not inherit it, so init cannot keep it; and any process
+can query its holder. So "is the monitor alive?" is answered without trusting a pid on disk. One
+property is surprising: the lock is released when its process closes *any* descriptor of the file.
+So a process that owns a container must not open that file again, not even for reading.
 
-An owner that makes things in the kernel leaves a mark in that file until it has released them. A
-mark without an owner says that a run was cut short, and that its remains are to be cleared. With it
-may stand how the run ended, where that could not be written anywhere else (container/repair.py).
+An owner that creates kernel objects leaves a mark in that file until it has removed them. A mark
+without an owner means that a run was interrupted, and its leftovers must be removed. The mark can
+contain how the run ended, if that could not be recorded elsewhere (container/repair.py).
 
-What else the files of locks hold is nobody's matter; but what stands in the place of one and is no
-regular file raises DamagedFile, as does the lack of one that is there as long as its container.
+Other contents of lock files are ignored. A file of another type in place of one raises DamagedFile,
+and so does a missing one that must exist as long as its container.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from minidock.errors import DamagedFile
 from minidock.kernel.flock import lock_or_close, try_lock
 
 _NOTE_BYTES = 64 * 1024
-_owned: set[str] = set()  # the files on which this process holds an ownership
+_owned: set[str] = set()  # the files whose ownership this process holds
 
 
 class exclusive:
-    """Hold flock(2) on a file, made if missing, while the block runs.
+    """Hold flock(2) on a file during the block; the file is created if missing.
 
     Raises LockTimeout.
     """
@@ -48,7 +48,7 @@ class exclusive:
 
 
 def is_held(fd: int) -> bool:
-    """Whether somebody holds flock(2) on an open file; closes the descriptor."""
+    """Whether a process holds flock(2) on an open file; closes the descriptor."""
     try:
         return not try_lock(fd)
     finally:
@@ -56,16 +56,16 @@ def is_held(fd: int) -> bool:
 
 
 class Ownership:
-    """The right to start, run or remove a container, for as long as this process lives."""
+    """The right to start, run or remove a container, as long as this process lives."""
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._fd = -1
 
     def take(self) -> bool:
-        """Take it if it is free; returns whether it is ours now.
+        """Acquire it if it is free; returns whether it was acquired.
 
-        Raises FileNotFoundError where the container has been removed, DamagedFile.
+        Raises FileNotFoundError if the container was removed, DamagedFile.
         """
         if self._path in _owned:
             return False
@@ -83,23 +83,23 @@ class Ownership:
         return True
 
     def mark(self, note: bytes = b"") -> None:
-        """Note that things are being made that outlive this process if it is killed.
+        """Record that kernel objects exist, which remain if this process is killed.
 
-        note: for who clears them away.
+        note: for the process that cleans up.
         """
         os.pwrite(self._fd, b"!" + note, 0)
         os.ftruncate(self._fd, 1 + len(note))
 
     def note(self) -> bytes:
-        """What was noted with the mark, by us or by the last owner."""
+        """Return the note of the mark, from us or from the last owner."""
         return os.pread(self._fd, _NOTE_BYTES, 1)
 
     def clear_mark(self) -> None:
-        """Note that they are unmade again."""
+        """Record that they are removed."""
         os.ftruncate(self._fd, 0)
 
     def release(self) -> None:
-        """Give it back; the process's death does so too."""
+        """Release it; the death of the process does so too."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -107,12 +107,12 @@ class Ownership:
 
 
 def _open_existing(path: str) -> int:
-    """Open a container's monitor.lock: whoever made another one would own what another owns."""
+    """Open a container's monitor.lock; a newly created one would allow two owners."""
     try:
         return open_regular(path, os.O_RDWR)
     except FileNotFoundError:
         if os.path.isdir(os.path.dirname(path)):
-            raise DamagedFile(path, "it is missing, and the container exists") from None
+            raise DamagedFile(path, "it is missing, but the container exists") from None
         raise
 
 
@@ -122,7 +122,7 @@ def is_owned(path: str) -> bool:
 
 
 def is_marked(path: str) -> bool:
-    """Whether an owner of this container made things in the kernel, and did not unmake them yet."""
+    """Whether an owner of this container created kernel objects and has not yet removed them."""
     try:
         return os.stat(path).st_size > 0
     except FileNotFoundError:
@@ -130,9 +130,9 @@ def is_marked(path: str) -> bool:
 
 
 def owner_of(path: str) -> int:
-    """The pid that holds a container's ownership; 0 where nobody does, or it is this process.
+    """Return the pid of a container's owner; 0 if there is none, or it is this process.
 
-    Raises DamagedFile: then nobody knows.
+    Raises DamagedFile if it is unknown.
 
     Source: fcntl(2) F_GETLK; struct flock of 64-bit Linux: type, whence, start, length, pid.
     """
@@ -144,9 +144,9 @@ def owner_of(path: str) -> int:
         return 0
     try:
         asked = fcntl.F_WRLCK.to_bytes(2, "little") + bytes(30)
-        told = fcntl.fcntl(fd, fcntl.F_GETLK, asked)
+        lock = fcntl.fcntl(fd, fcntl.F_GETLK, asked)
     finally:
         os.close(fd)
-    if int.from_bytes(told[0:2], "little") == fcntl.F_UNLCK:
+    if int.from_bytes(lock[0:2], "little") == fcntl.F_UNLCK:
         return 0
-    return int.from_bytes(told[24:28], "little")
+    return int.from_bytes(lock[24:28], "little")

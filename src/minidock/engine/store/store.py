@@ -1,13 +1,13 @@
-"""The store on disk: made on first use, locked while it changes, swept after a crash.
+"""The store on disk: created on first use, locked while it changes, swept after a crash.
 
-    lock       flock(2)ed while images.json changes or a name is given out; held for milliseconds.
-               Not empty while images.json and the layers may not agree (image/settle.py)
-    staging/   what is not finished yet: a layer while it is unpacked, a tree on its way out
+    lock       locked by flock(2) while images.json or names change; held for milliseconds.
+               Not empty while images.json and the layers may be inconsistent (image/settle.py)
+    staging/   unfinished work: a layer while it is unpacked, a tree while it is removed
 
-Nothing is ever changed in place. A thing is made in an entry of its own under staging/ and then
-renamed to where it belongs; a thing goes by being renamed into staging/ first. Whoever works in
-such an entry holds a flock(2) on its directory, which the kernel lets go when the process ends, no
-matter how. So an entry whose lock is free belongs to nobody: `sweep` removes it.
+Nothing is changed in place. An object is created in its own entry under staging/ and then renamed
+to its final path; for removal it is first renamed to staging/. A process that works in such an
+entry holds a flock(2) on its directory, which the kernel releases when the process ends in any way.
+So an entry whose lock is free is a leftover: `sweep` removes it.
 
 Source: flock(2), rename(2), ioctl_iflags(2); moby's daemon/graphdriver for modes.
 """
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 _FS_IOC_GETFLAGS = 0x80086601  # ioctl_iflags(2)
 _FS_IOC_SETFLAGS = 0x40086602
 _FS_TOPDIR_FL = 0x00020000
-_MODE = 0o710  # files of images belong to many users: only root may come along here
+_MODE = 0o710  # files of images belong to many users: only root may enter
 
 
 def prepare(store: Store) -> None:
-    """Make the store's directories on first use; refuse a store of a newer minidock.
+    """Create the store's directories on first use; refuse a store of a newer minidock.
 
-    Costs one read of the version file once the store is there.
+    Costs one read of the version file once the store exists.
     """
     if is_initialized(store):
         return
@@ -61,17 +61,17 @@ def prepare(store: Store) -> None:
         document.write(store.version, f"{STORE_VERSION}\n", durable=True)
     except OSError as error:
         raise StoreError(
-            f"cannot make the store {store.root}: {error.strerror}",
-            hint="minidock runs as root; MINIDOCK_ROOT names another place for the store",
+            f"cannot create the store {store.root}: {error.strerror}",
+            hint="minidock runs as root; MINIDOCK_ROOT sets another path for the store",
         ) from None
 
 
 def _spread(directory: str) -> None:
     """Ask ext4 to keep the trees in a directory far from each other (chattr +T).
 
-    Each entry of staging/ is a world of its own. Where they lie close together, a layer that is
-    unpacked soon after another was removed pays for that: ext4 gives no inode away again within
-    a minute of its deletion, and goes through all of those for each file that is made.
+    The entries of staging/ are independent trees. If they are close together on the disk, unpacking
+    a layer soon after the removal of another one is slow: ext4 does not reuse an inode within a
+    minute of its deletion, and skips all such inodes for each new file.
     """
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -79,24 +79,24 @@ def _spread(directory: str) -> None:
         wanted = int.from_bytes(flags[:4], sys.byteorder) | _FS_TOPDIR_FL
         fcntl.ioctl(fd, _FS_IOC_SETFLAGS, wanted.to_bytes(8, sys.byteorder))
     except OSError:
-        pass  # other file systems place files by other rules
+        pass  # other file systems do not support this flag
     finally:
         os.close(fd)
 
 
 def is_initialized(store: Store) -> bool:
-    """Whether the store is there. Raises StoreError for one of another format than ours."""
+    """Whether the store exists. Raises StoreError if its format is not ours."""
     version = _read_version(store)
     if version not in (None, STORE_VERSION):
         raise StoreError(
-            f"the store {store.root} has format {version}, and this minidock knows {STORE_VERSION}",
-            hint="it was made by another version of minidock; use that, or another MINIDOCK_ROOT",
+            f"the store {store.root} has format {version}; this minidock supports {STORE_VERSION}",
+            hint="another version of minidock created it; use that, or another MINIDOCK_ROOT",
         )
     return version is not None
 
 
 def _read_version(store: Store) -> int | None:
-    """The format of the store, or None where there is none yet."""
+    """Return the format of the store, or None if it does not exist yet."""
     try:
         text = document.read_bytes(store.version, longest=20).strip()
     except FileNotFoundError:
@@ -104,16 +104,16 @@ def _read_version(store: Store) -> int | None:
     except OSError as error:
         raise StoreError(
             f"cannot read the store {store.root}: {error.strerror}",
-            hint="minidock runs as root; MINIDOCK_ROOT names another store",
+            hint="minidock runs as root; MINIDOCK_ROOT sets another store",
         ) from None
     if not is_decimal(text):
-        hint = f"if no other version of minidock made the store: echo {STORE_VERSION} > it"
-        raise DamagedFile(store.version, f"it holds {text!r}, which is not a version", hint=hint)
+        hint = f"if no other version of minidock created the store: echo {STORE_VERSION} > it"
+        raise DamagedFile(store.version, f"{text!r} is not a version", hint=hint)
     return int(text)
 
 
 def needs_recovery(store: Store) -> bool:
-    """Whether a change of images, steps and layers was cut short, or is under way."""
+    """Whether a change of images, steps and layers was interrupted, or is in progress."""
     try:
         return os.stat(store.lock).st_size > 0
     except FileNotFoundError:
@@ -121,9 +121,9 @@ def needs_recovery(store: Store) -> bool:
 
 
 class StoreLock:
-    """`with StoreLock(store):` nobody else changes the store; what a crash left is swept first.
+    """`with StoreLock(store):` no other process changes the store; leftovers are swept first.
 
-    sweeps: False for who only looks.
+    sweeps: False for readers.
     """
 
     def __init__(self, store: Store, *, sweeps: bool = True) -> None:
@@ -146,16 +146,16 @@ class StoreLock:
         os.close(self._fd)
 
     def settle(self) -> None:
-        """A change of images was cut short: left to those who work on images (image/lock.py)."""
+        """Repair an interrupted change of images: implemented by a subclass (image/lock.py)."""
 
     def mark(self, *, settled: bool) -> None:
-        """Note whether images, cached steps and layers agree; costs no room on a full disk."""
+        """Record whether images, cached steps and layers are consistent; needs no disk space."""
         os.ftruncate(self._fd, 0 if settled else 1)
 
     def transaction(self) -> Transaction:
-        """`with lock.transaction():` they change, which is more than one step.
+        """`with lock.transaction():` images change, in more than one step.
 
-        Where the block is cut short, whoever takes the lock next puts it right.
+        If the block is interrupted, the next holder of the lock repairs the store.
         """
         return Transaction(self)
 
@@ -175,14 +175,14 @@ class Transaction:
 
 
 class Staging:
-    """`with Staging(store, "load") as staging:` a directory for what is not finished yet.
+    """`with Staging(store, "load") as staging:` a directory for unfinished work.
 
-    It goes with all that is still in it when the block ends, however it ends.
+    It is removed with all its contents when the block ends in any way.
     path: its absolute path. locks: descriptors of the entries that this process works in; a child
-    that works in one keeps them, so that the entry is not swept before it has ended, too.
+    that works in one keeps them open, so that the entry is not swept before the child ends.
     """
 
-    _numbers = itertools.count(1)  # next() of it is one step, whatever other threads do
+    _numbers = itertools.count(1)  # next() is atomic between threads
     locks: set[int] = set()
 
     def __init__(self, store: Store, purpose: str) -> None:
@@ -191,7 +191,7 @@ class Staging:
         self._fd = -1
 
     def __enter__(self) -> Staging:
-        with StoreLock(self._store):  # so that no sweep comes between the two calls
+        with StoreLock(self._store):  # so that no sweep runs between the two calls
             try:
                 os.mkdir(self.path, 0o700)
             except OSError as error:
@@ -212,7 +212,7 @@ class Staging:
 
 
 def sweep(store: Store) -> None:
-    """Remove what processes that are dead left in staging/. The caller holds the store's lock."""
+    """Remove leftovers of dead processes from staging/. The caller holds the store's lock."""
     try:
         names = os.listdir(store.staging)
     except FileNotFoundError:
@@ -222,12 +222,12 @@ def sweep(store: Store) -> None:
         try:
             fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileNotFoundError:
-            continue  # its owner has just removed it
+            continue  # just removed by its owner
         except NotADirectoryError:
             os.unlink(path)
             continue
         try:
-            if try_lock(fd):  # else somebody is at work in there
+            if try_lock(fd):  # otherwise a process works in it
                 remove_tree(store, path)
         finally:
             os.close(fd)

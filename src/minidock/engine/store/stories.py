@@ -1,14 +1,15 @@
-"""Stories beside a container's own: what execs, probes, copies, builds and networks did.
+"""Journals of execs, health probes, copies, builds and networks, beside the container's own.
 
-    containers/<id>/exec.jsonl      programs that `exec` added             exec <id>
+    containers/<id>/exec.jsonl      programs of `exec`                     exec <id>
     containers/<id>/health.jsonl    probes of the health check             health <moment>
-    containers/<id>/cp.jsonl        copies into it and out of it           cp <id>
+    containers/<id>/cp.jsonl        copies to and from the container       cp <id>
     build/journal.jsonl             builds                                 build <id> <step>
-    networks/<name>.jsonl           a network's making, who came and went  create, connect <name> …
+    networks/<name>.jsonl           a network's creation and endpoints     create, connect <name> …
 
-Each is a journal like the container's (journal.py), in which a record says by `story` what it is
-part of. None grows for ever: a file that has reached its limit becomes <file>.1, in the place of
-the one before, when the next story begins. So the last stories are there, up to twice the limit.
+Each is a journal like the container's (journal.py); the field `story` of a record says what it is
+part of (third column). Size is limited: when a story begins and the file has reached its limit, it
+is renamed to <file>.1, which replaces an older one. So the last stories are kept, up to twice the
+limit.
 """
 
 from __future__ import annotations
@@ -25,15 +26,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-_MOST_BYTES = 512 * 1024  # a probe or an exec has some 20 KB
-_MOST_OF_A_BUILD_BYTES = 4 * 1024 * 1024  # a RUN has some 150 KB
+_MOST_BYTES = 512 * 1024  # a probe or an exec takes about 20 KB
+_MOST_OF_A_BUILD_BYTES = 4 * 1024 * 1024  # a RUN takes about 150 KB
 
 
 class recording_story:
-    """The ops of the block are a story of their own, in the journal at `path`.
+    """Records the ops of the block as a story of their own, in the journal at `path`.
 
-    story: what its records say. A journal that is in force outside has them not. Where there is no
-    directory for the file, nothing is written down.
+    story: of its records. The outer current journal does not get these records. If the file's
+    directory does not exist, nothing is recorded.
     """
 
     def __init__(self, path: str, story: str) -> None:
@@ -56,9 +57,9 @@ class recording_story:
 
 
 def appender(path: str) -> Callable[[str], None]:
-    """What writes records to a journal by its path.
+    """Return a writer that opens a journal by its path for each record.
 
-    It holds no descriptor: what a story has begun may tell of its end long after the block.
+    It keeps no descriptor open: an act can end long after the block.
     """
 
     def append(record: str) -> None:
@@ -70,17 +71,17 @@ def appender(path: str) -> Callable[[str], None]:
 
 
 def rotate(path: str) -> None:
-    """Before a story begins: what is too long becomes <path>.1."""
+    """Rename a journal that is too long to <path>.1, before a story begins."""
     most = _MOST_OF_A_BUILD_BYTES if path.endswith("/build/journal.jsonl") else _MOST_BYTES
     try:
         if os.path.exists(path) and os.stat(path).st_size > most:
             os.rename(path, f"{path}.1")
     except OSError:
-        pass  # what is done counts more than what is told
+        pass  # the operation must not fail because of its journal
 
 
 def open_for_append(path: str) -> int:
-    """A descriptor of a journal's end; -1 on a full disk, or where there is no place for it."""
+    """Open a journal for appending; -1 on a full disk, or if its directory does not exist."""
     try:
         return open_lines(path)
     except (OSError, DamagedFile):
@@ -88,7 +89,7 @@ def open_for_append(path: str) -> int:
 
 
 def remove_journal(path: str) -> None:
-    """Remove a journal whose subject is gone; nothing happens where there is none."""
+    """Remove a journal whose subject was removed. Idempotent."""
     for each in (path, f"{path}.1"):
         try:
             os.unlink(each)

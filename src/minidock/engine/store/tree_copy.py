@@ -1,10 +1,10 @@
-"""Copying a tree with all that belongs to its files, while containers may be changing both sides.
+"""Copying a tree with all file attributes, safe against concurrent changes by containers.
 
-Between two calls a container can exchange a directory for a link to the host's files. So nothing is
-ever done to a name that it could exchange: each file is opened first, without following a link, and
-looked at, read, given its owner, mode, attributes and times through that descriptor. What cannot be
-opened for that (links, devices, FIFOs, sockets) is held by O_PATH, whose /proc/self/fd entry leads
-to the file itself, whatever its name means by then.
+Between two calls a container can replace a directory by a link to the host's files. So no operation
+uses a name that it could replace: each file is first opened without following links, and stat,
+read, chown, chmod, xattrs and times use that descriptor. Links, devices, FIFOs and sockets, which
+cannot be opened that way, are opened with O_PATH; the /proc/self/fd entry leads to the file itself,
+even if its name is reused.
 
 Sources: openat(2) "O_PATH", proc_pid_fd(5), lseek(2) "SEEK_DATA", xattr(7), chown(2) for why the
 owner comes first.
@@ -30,17 +30,17 @@ _COPY_BYTES = 1 << 20
 
 
 def copy_tree(source: int, target: int) -> None:
-    """Copy what is in a directory, and the directory's own attributes, into another, empty one.
+    """Copy the contents and the attributes of a directory to another, empty one.
 
     source, target: descriptors, open for reading. Owners, modes, xattrs, times, hard links, holes
-    and devices come along; overlayfs's own notes do not.
-    Raises Conflict where a container has changed what was just made, OSError.
+    and devices are copied; overlayfs's own xattrs are not.
+    Raises Conflict if a container has changed a file that was just created, OSError.
     """
     _Copy(target).directory(source, target, "")
 
 
 def copy_attributes(source: int, target: int) -> None:
-    """Owner, mode, xattrs and times of an open file; the owner first: chown(2) clears setuid."""
+    """Copy owner, mode, xattrs and times of an open file; owner first: chown(2) clears setuid."""
     status = os.fstat(source)
     there = f"/proc/self/fd/{target}"
     is_link = stat.S_ISLNK(status.st_mode)
@@ -56,13 +56,13 @@ def copy_attributes(source: int, target: int) -> None:
 def open_directory(path: str) -> _opened:
     """`with open_directory(path) as descriptor:` a directory, open for reading.
 
-    path: of the store, or a /proc/self/fd entry, which a container cannot exchange.
+    path: of the store, or a /proc/self/fd entry, which a container cannot replace.
     """
     return _opened(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
 
 
 class _Copy:
-    """One copy. It knows the copies of files that have several names: their path and inode."""
+    """A copy in progress. It remembers copied files with several names, by path and inode."""
 
     def __init__(self, top: int) -> None:
         self._top = top
@@ -73,7 +73,7 @@ class _Copy:
             try:
                 held = os.open(name, _HOLD, dir_fd=source)
             except FileNotFoundError:
-                continue  # it has gone meanwhile
+                continue  # removed meanwhile
             try:
                 self._entry(held, target, name, f"{path}/{name}" if path else name)
             finally:
@@ -81,7 +81,7 @@ class _Copy:
         copy_attributes(source, target)
 
     def _entry(self, held: int, target: int, name: str, path: str) -> None:
-        """Copy what is held open to a name in the target."""
+        """Copy an open file to a name in the target."""
         status = os.fstat(held)
         if stat.S_ISDIR(status.st_mode):
             os.mkdir(name, 0o700, dir_fd=target)
@@ -97,7 +97,7 @@ class _Copy:
                 self._linked[_identity(status)] = path, _identity(os.fstat(made))
 
     def _link_again(self, status: os.stat_result, target: int, name: str) -> bool:
-        """Give a copy another name, as far as it is where it was made."""
+        """Create a hard link to an earlier copy, if that is still at its path."""
         path, copy = self._linked.get(_identity(status), ("", (0, 0)))
         if not path:
             return False
@@ -113,7 +113,7 @@ class _Copy:
 
 
 def _make(held: int, status: os.stat_result, target: int, name: str) -> int:
-    """Make a copy of a file that is not a directory; returns a descriptor of it."""
+    """Create a copy of a file that is not a directory; returns its descriptor."""
     if stat.S_ISREG(status.st_mode):
         made = os.open(name, _NEW_FILE, 0o600, dir_fd=target)
         try:
@@ -125,7 +125,7 @@ def _make(held: int, status: os.stat_result, target: int, name: str) -> int:
         return made
     if stat.S_ISLNK(status.st_mode):
         os.symlink(os.readlink(b"", dir_fd=held), os.fsencode(name), dir_fd=target)
-    else:  # a device, a FIFO or a socket: made again, never opened
+    else:  # a device, a FIFO or a socket: recreated, never opened
         kind = stat.S_IFMT(status.st_mode)
         os.mknod(name, kind | 0o600, status.st_rdev, dir_fd=target)
     made = os.open(name, _HOLD, dir_fd=target)
@@ -144,18 +144,18 @@ def _copy_content(reading: int, writing: int) -> None:
         while start < end:
             chunk = os.pread(reading, min(end - start, _COPY_BYTES), start)
             if not chunk:
-                return  # it has been cut short meanwhile
+                return  # truncated meanwhile
             start += os.pwrite(writing, chunk, start)
 
 
 def _filled_ranges(fd: int, size: int) -> Iterator[tuple[int, int]]:
-    """Where a file has data, as (start, end)."""
+    """Yield the data ranges of a file, as (start, end)."""
     end = 0
     while end < size:
         try:
             start = os.lseek(fd, end, os.SEEK_DATA)
         except OSError as error:
-            if error.errno == ENXIO:  # nothing but a hole up to the end
+            if error.errno == ENXIO:  # only a hole up to the end
                 return
             raise
         end = os.lseek(fd, start, os.SEEK_HOLE)
@@ -174,7 +174,7 @@ def _changed(path: str) -> Conflict:
 
 
 class _opened:
-    """`with _opened(descriptor):` it is closed when the block ends."""
+    """`with _opened(descriptor):` a descriptor that is closed after the block."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor

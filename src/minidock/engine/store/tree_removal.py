@@ -1,16 +1,16 @@
-"""Removing trees that others have filled: below minidock's own directories, and nowhere else.
+"""Removing untrusted trees, only below minidock's own directories.
 
     remove_tree(store, path)       a path strictly below one of the store's own directories
-    remove_below(descriptor, path) below a directory that the caller holds open
-    ScratchDirectory               a temporary directory of this process, which goes with its block
+    remove_below(descriptor, path) below a directory that the caller has open
+    ScratchDirectory               a temporary directory, removed after the block
 
-A wrong path must not cost anybody a file. So a path is split into one of the owner's directories
-and what is below it; "..", "." and "" are refused. The kernel then resolves it from the descriptor
-of that directory (openat2(2), RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS), and everything is deleted
-by descriptors. No mount is entered (RESOLVE_NO_XDEV): what is mounted in there is somebody's data,
+A wrong path must not delete foreign files. So a path is split into one of the owner's directories
+and the rest below it; "..", "." and "" are refused. The kernel then resolves the rest relative to
+that directory's descriptor (openat2(2), RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS), and everything is
+deleted through descriptors. Mounts are not entered (RESOLVE_NO_XDEV): they contain foreign data,
 such as the directory of a volume of type bind.
 
-Nothing else in minidock removes trees (tests/architecture/test_tree_removal.py).
+No other code in minidock removes trees (tests/architecture/test_tree_removal.py).
 Sources: openat2(2), unlinkat(2), rename(2).
 """
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Owner(Protocol):
-        """Who has directories of its own: a store, or a ScratchDirectory."""
+        """An owner of directories: a store, or a ScratchDirectory."""
 
         @property
         def own_directories(self) -> tuple[str, ...]: ...
@@ -37,16 +37,16 @@ _READ = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
 def remove_tree(owner: Owner, path: str) -> None:
-    """Delete a directory (or a file) and all below it; nothing where it is gone.
+    """Delete a directory (or a file) and all below it. Idempotent.
 
     Raises NotOurs for a path that is not strictly below one of the owner's own directories,
-    StoreError where something is mounted in it, OSError.
+    StoreError if a file system is mounted in it, OSError.
     """
     for own in owner.own_directories:
         if path.startswith(own + "/"):
             break
     else:
-        raise NotOurs(f"{path} is not below a directory of minidock's own, and is not removed")
+        raise NotOurs(f"{path} is not below one of minidock's own directories, and is not removed")
     try:
         directory = os.open(own, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -58,10 +58,10 @@ def remove_tree(owner: Owner, path: str) -> None:
 
 
 def remove_below(directory_fd: int, path: str) -> None:
-    """Delete what a relative path names below an open directory; see remove_tree."""
+    """Delete a relative path below an open directory; see remove_tree."""
     *folders, name = path.split("/")
     if not {"", ".", ".."}.isdisjoint((*folders, name)):
-        raise NotOurs(f"{path!r} does not name something below a directory, and is not removed")
+        raise NotOurs(f"{path!r} is not a path below a directory, and is not removed")
     try:
         parent = _open(directory_fd, "/".join(folders) or ".", os.O_PATH | os.O_DIRECTORY)
     except FileNotFoundError:
@@ -104,8 +104,8 @@ class ScratchDirectory:
 def _clear(parent: int, name: str) -> None:
     """Empty a directory, to any depth.
 
-    A container may have nested directories beyond the longest path and the deepest recursion. So
-    what lies deeper is renamed to the top first and deleted there: one level at a time, by two
+    A container can nest directories deeper than the longest path and any recursion limit. So
+    subdirectories are renamed to the top and deleted there: one level at a time, with two
     descriptors.
     """
     try:
@@ -148,13 +148,13 @@ def _open(directory: int, path: str, flags: int) -> int:
         if error.errno != EXDEV:
             raise
         raise StoreError(
-            f"cannot remove {where}: something is mounted there",
-            hint=f"findmnt -R {where}     shows what; unmount it, then try again",
+            f"cannot remove {where}: a file system is mounted there",
+            hint=f"findmnt -R {where}     shows it; unmount it, then try again",
         ) from None
 
 
 def _remove_file(parent: int, name: str) -> bool:
-    """Delete what is not a directory; returns whether it is gone."""
+    """Delete a file that is not a directory; returns whether it is deleted."""
     try:
         os.unlink(name, dir_fd=parent)
     except FileNotFoundError:
@@ -168,4 +168,4 @@ def _remove_directory(parent: int, name: str) -> None:
     try:
         os.rmdir(name, dir_fd=parent)
     except (FileNotFoundError, NotADirectoryError):
-        pass  # it was a file, or another command was clearing the same garbage
+        pass  # it was a file, or another command deletes the same tree

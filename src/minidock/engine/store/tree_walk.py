@@ -1,9 +1,8 @@
-"""Walking through files that a container may be changing: by descriptors, no link followed.
+"""Walking a tree that a container may change: by descriptors, without following links.
 
-Each entry is reached from the top's descriptor by openat2(2) with RESOLVE_NO_SYMLINKS, and held by
-O_PATH while it is looked at. So a directory that is exchanged for a link between two calls is
-passed over, and never led through; what is seen of an entry is of one file, whatever its name means
-by then.
+Each entry is opened relative to the top's descriptor by openat2(2) with RESOLVE_NO_SYMLINKS and
+O_PATH. So a directory that is replaced by a link between two calls is skipped, never followed, and
+all data of an entry is of one file, even if its name is reused.
 
 Needs no /proc: `cp` works in a root that has none. Source: openat2(2), openat(2) "O_PATH".
 """
@@ -21,16 +20,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_GONE = (ENOENT, ENOTDIR, ELOOP, EXDEV)  # removed, exchanged, or moved out meanwhile
+_GONE = (ENOENT, ENOTDIR, ELOOP, EXDEV)  # removed, replaced, or moved out meanwhile
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def walk_below(
     top: int, *, skip_too_deep: bool = False
 ) -> Iterator[tuple[str, int, os.stat_result]]:
-    """All below an open directory, itself first, each directory before what is in it, by name.
+    """Yield an open directory and all below it: each directory before its entries, by name.
 
-    skip_too_deep: leave out what is deeper than the longest path, instead of raising KernelError.
+    skip_too_deep: skip entries deeper than the longest path, instead of raising KernelError.
     Yields relative paths ("" for the top), with a descriptor that is closed at the next step.
     """
     waiting = [""]
@@ -52,7 +51,7 @@ def walk_below(
 
 
 def open_file_below(top: int, path: str, status: os.stat_result) -> int | None:
-    """Open a regular file that was met on a walk, for reading; None where it is another by now."""
+    """Open a regular file of a walk for reading; None if its name now means another file."""
     try:
         fd = open_beneath(top, path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except KernelError as error:
@@ -67,7 +66,7 @@ def open_file_below(top: int, path: str, status: os.stat_result) -> int | None:
 
 
 def open_realpath(path: str, flags: int) -> int:
-    """Open a path that has no link in it, as realpath(3) gives it; one that came since is refused.
+    """Open a path from realpath(3), without links; a link created since then is refused.
 
     Raises KernelError ELOOP.
     """
@@ -79,9 +78,9 @@ def open_realpath(path: str, flags: int) -> int:
 
 
 def size_below(directory: str) -> tuple[int, int]:
-    """How many files are below a directory of the store, and their bytes, each inode once.
+    """Count the files below a directory of the store, and their bytes, each inode once.
 
-    What has gone meanwhile, and what is deeper than the longest path, weighs nothing.
+    Files that vanish meanwhile, or are deeper than the longest path, are not counted.
     """
     try:
         top = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -102,11 +101,11 @@ def size_below(directory: str) -> tuple[int, int]:
 
 
 def _names(held: int) -> list[str]:
-    """What is in a directory, the last name first."""
+    """List a directory, the last name first."""
     try:
         listed = os.open(".", _DIRECTORY, dir_fd=held)
     except FileNotFoundError:
-        return []  # it has just been removed
+        return []  # just removed
     try:
         return sorted(os.listdir(listed), reverse=True)
     finally:

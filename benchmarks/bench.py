@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The same work by minidock, docker and podman in one go: times, ratios, and the machine's noise.
 
-    make bench                              everything (about six minutes)
+    make bench                              everything (about six minutes); adds to the history
     python benchmarks/bench.py run exec     some cases: --help names all
     python benchmarks/bench.py --readme     also put the table into README.md
 
@@ -10,7 +10,8 @@ Each module of cases has a table of its own, CASES, which joins the one here.
 
 To be fair to all, the engines take turns (measuring.py). A ratio is between medians over all
 rounds. The noise is what the same command differs from itself by: the spread of its rounds'
-medians. Results go to benchmarks/results/.
+medians. Results go to benchmarks/results/. A run of all cases adds a line to the history, and draws
+its picture anew (history.py).
 """
 
 from __future__ import annotations
@@ -28,10 +29,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import build
 import containers
+import history
 import images
 import registry
 from lab import REPOSITORY, Lab
 from report import Case, table, write_readme
+
+from minidock.cli.frame.version import VERSION
 
 CASES: dict[str, Callable[[Lab], list[Case]]] = {
     **containers.CASES,
@@ -84,6 +88,9 @@ def main() -> int:
     (results / "latest.md").write_text(text)
     raw = {"machine": facts, "cases": [case.as_json() for case in cases]}
     (results / "latest.json").write_text(json.dumps(raw, indent=1))
+    if not chosen.cases:
+        history.append(history.HISTORY, history.entry(cases, facts, version=VERSION))
+        history.PICTURE.write_text(history.picture(history.read(history.HISTORY)))
     if chosen.readme:
         write_readme(REPOSITORY / "README.md", text)
     return 0 if all(case.within_limits() for case in cases) else 1

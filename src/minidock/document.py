@@ -51,19 +51,19 @@ _KINDS = {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a FIFO", stat.S_IFLNK: "a 
 class Each:
     """The shape of an object with arbitrary keys, whose values all have one shape."""
 
-    def __init__(self, shape: Any) -> None:
+    def __init__(self, shape: object) -> None:
         self.shape = shape
 
 
-def read(path: str, shape: Any) -> Any:
-    """Read a document and return its value.
+def read(path: str, shape: object) -> Any:
+    """Read a document and return its value, to which the caller gives the type of its shape.
 
     Raises FileNotFoundError; DamagedFile if the value does not match `shape`.
     """
     return parse(read_bytes(path), path, shape)
 
 
-def parse(content: bytes, path: str, shape: Any) -> Any:
+def parse(content: bytes, path: str, shape: object) -> Any:
     """Parse the content of a document. Raises DamagedFile."""
     try:
         value = jsontext.loads(content)
@@ -133,7 +133,7 @@ def _kind_of(path: str) -> str:
     return "" if kind == stat.S_IFREG else f"it is {_KINDS.get(kind, 'a device or a socket')}"
 
 
-def _mismatch(value: Any, shape: Any, where: str) -> str:
+def _mismatch(value: Any, shape: object, where: str) -> str:
     """Return the first mismatch, such as "State.Running: not a bool"; "" if the value matches."""
     if isinstance(shape, tuple):
         answers = [_mismatch(value, one, where) for one in shape]
@@ -148,7 +148,7 @@ def _mismatch(value: Any, shape: Any, where: str) -> str:
     return next((wrong for at, item, inner in items if (wrong := _mismatch(item, inner, at))), "")
 
 
-def _wrong_kind(value: Any, shape: Any) -> str:
+def _wrong_kind(value: object, shape: object) -> str:
     """What is wrong with a value, whatever is inside it: "not a list"; "" if nothing is."""
     if shape is None:
         return "" if value is None else "not null"
@@ -162,7 +162,7 @@ def _wrong_kind(value: Any, shape: Any) -> str:
     return "" if isinstance(value, dict) else "not an object"
 
 
-def _items(value: Any, shape: Any, where: str) -> Iterator[tuple[str, Any, Any]]:
+def _items(value: Any, shape: object, where: str) -> Iterator[tuple[str, Any, Any]]:
     """What is inside a list or an object, each as (place, value, shape)."""
     if isinstance(shape, list):
         for number, item in enumerate(value):

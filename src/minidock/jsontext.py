@@ -41,7 +41,7 @@ _encode = make_encoder(
 
 
 def loads(text: str | bytes) -> Any:
-    """Parse a JSON text.
+    """Parse a JSON text. The caller gives the result a type, or checks what it is.
 
     Raises ValueError if it is not JSON, is nested too deeply, has an integer of more than 4300
     digits, or text after its value.
@@ -62,7 +62,7 @@ def loads(text: str | bytes) -> Any:
     return value
 
 
-def dumps(value: Any) -> str:
+def dumps(value: object) -> str:
     """Serialize a value as one line of ASCII JSON.
 
     Raises TypeError for a type without a JSON form, ValueError for NaN, infinities and too deep

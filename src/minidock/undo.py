@@ -13,16 +13,18 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import TypeVarTuple
+
+    Ts = TypeVarTuple("Ts")
 
 
 class UndoOnError:
     """Calls its callbacks, last first, if the block raises; the error propagates."""
 
     def __init__(self) -> None:
-        self._callbacks: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+        self._callbacks: list[tuple[Callable[..., object], tuple[object, ...]]] = []
 
-    def callback(self, remove: Callable[..., Any], *arguments: Any) -> None:
+    def callback(self, remove: Callable[[*Ts], object], *arguments: *Ts) -> None:
         """Call `remove(*arguments)` if the block fails from here on."""
         self._callbacks.append((remove, arguments))
 

@@ -4,7 +4,7 @@ Sources: OCI image-spec config.md, descriptor.md, manifest.md, image-index.md; m
 image/spec/v1.2.md (manifest.json); Docker Engine API 1.45, ImageInspect.
 """
 
-from typing import Literal, NotRequired, TypedDict
+from typing import Literal, NotRequired, TypedDict, final
 
 from minidock.document_types.container import ContainerConfig
 
@@ -42,20 +42,17 @@ class ImageConfig(TypedDict):
     history: NotRequired[list[HistoryEntry] | None]
 
 
-class Platform(TypedDict, total=False):
-    architecture: str
-    os: str
-    variant: str
-
-
 class Descriptor(TypedDict):
-    """A blob: its media type, digest and size in bytes."""
+    """A blob: its media type, digest and size in bytes.
+
+    platform, annotations: objects of strings; from others, nobody has checked that.
+    """
 
     mediaType: str
     digest: str
     size: int
-    platform: NotRequired[Platform]
-    annotations: NotRequired[dict[str, str]]
+    platform: NotRequired[object]
+    annotations: NotRequired[object]
 
 
 class Manifest(TypedDict):
@@ -112,6 +109,33 @@ class LayerRecord(TypedDict):
     diff_id: str
     size: int
     tar_size: int
+
+
+class BlobRecord(TypedDict):
+    """A blob of a layer in blobs.json. at: repositories that have it, the most recent first."""
+
+    digest: str
+    size: int
+    media_type: str
+    at: list[str]  # "host/path"
+
+
+@final
+class Unpacked(TypedDict, total=False):
+    """What a child reports that unpacked an archive; nothing if no layer was made of it."""
+
+    content_bytes: int
+    tar_bytes: int
+    replaced_any: bool
+
+
+@final
+class UnpackFailure(TypedDict):
+    """What it reports of an error. kind: the error's class."""
+
+    kind: str
+    error: str
+    hint: str
 
 
 class ImageGraphDriver(TypedDict):

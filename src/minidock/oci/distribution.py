@@ -23,6 +23,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from minidock.document_types.image import Descriptor
+
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 DOCKER_MANIFEST = manifest.DOCKER_MANIFEST
@@ -88,12 +90,12 @@ def parse_platform(text: str) -> Platform:
 class ImageManifest:
     """A manifest: the descriptors of its config and of its layers, lowest first."""
 
-    def __init__(self, config: dict[str, Any], layers: list[dict[str, Any]]) -> None:
+    def __init__(self, config: Descriptor, layers: list[Descriptor]) -> None:
         self.config = config
         self.layers = layers
 
 
-def parse(content: bytes, media_type: str, what: str) -> ImageManifest | list[dict[str, Any]]:
+def parse(content: bytes, media_type: str, what: str) -> ImageManifest | list[Descriptor]:
     """Parse a manifest, or an index; returns the entries of the latter.
 
     media_type: from the registry; the document's own mediaType takes precedence.
@@ -127,7 +129,7 @@ def parse(content: bytes, media_type: str, what: str) -> ImageManifest | list[di
     return ImageManifest(config, _descriptors(document, "layers", what))
 
 
-def choose(entries: list[dict[str, Any]], platform: Platform, what: str) -> dict[str, Any]:
+def choose(entries: list[Descriptor], platform: Platform, what: str) -> Descriptor:
     """Choose the entry of an index that fits a platform best; the first of several equal ones.
 
     Raises RegistryError with Docker's message if none fits.
@@ -140,25 +142,23 @@ def choose(entries: list[dict[str, Any]], platform: Platform, what: str) -> dict
         return best
     if len(entries) == 1 and not entries[0].get("platform"):
         return entries[0]
-    offered = sorted({_shown(e["platform"]) for e in entries if _is_image(e)})
+    offered = sorted({text for e in entries if (text := _shown(e.get("platform")))})
     raise RegistryError(
         f"no matching manifest for {platform} in the manifest list entries of {what}",
         hint=f"available: {', '.join(offered)}" if offered else "",
     )
 
 
-def _is_image(entry: dict[str, Any]) -> bool:
-    platform = entry.get("platform")
-    return isinstance(platform, dict) and platform.get("os") != "unknown"
-
-
-def _shown(platform: dict[str, Any]) -> str:
+def _shown(platform: object) -> str:
+    """A platform as text; "" for that of an attestation, and for what is not a platform."""
+    if not isinstance(platform, dict) or platform.get("os") == "unknown":
+        return ""
     parts = (platform.get("os"), platform.get("architecture"), platform.get("variant"))
     shown = "/".join(str(part) for part in parts if part)
     return "".join(c for c in shown if c.isprintable())[:40]
 
 
-def _descriptors(document: Any, field: str, what: str) -> list[dict[str, Any]]:
+def _descriptors(document: Any, field: str, what: str) -> list[Descriptor]:
     entries = document.get(field)
     if not isinstance(entries, list):
         raise RegistryError(f"the manifest of {what} has no list of {field}")

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from minidock.document_types.image import Descriptor
+
     ReadMember = Callable[[str], bytes]  # name -> content; ArchiveError if it is not a file
 
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -89,7 +91,7 @@ def from_docker(read: ReadMember) -> list[ArchivedImage]:
 def from_oci(read: ReadMember) -> list[ArchivedImage]:
     """Return the images of an OCI image layout, each for this machine's architecture."""
     index = load_json(read("index.json"), what="index.json")
-    by_name: dict[str, list[dict[str, Any]]] = {}
+    by_name: dict[str, list[Descriptor]] = {}
     for position, descriptor in enumerate(_descriptors(index, "manifests", "index.json")):
         if _is_attestation(descriptor):
             continue
@@ -108,7 +110,7 @@ def from_oci(read: ReadMember) -> list[ArchivedImage]:
     return images
 
 
-def read_blob(read: ReadMember, descriptor: dict[str, Any]) -> bytes:
+def read_blob(read: ReadMember, descriptor: Descriptor) -> bytes:
     """Read the JSON blob of a descriptor and verify its digest."""
     if descriptor["size"] > JSON_BYTES_MAX:
         raise ArchiveError(f"the blob {descriptor['digest']} is too large for a document")
@@ -126,12 +128,12 @@ def blob_name(digest: str) -> str:
     return "blobs/sha256/" + digest.removeprefix(PREFIX)
 
 
-def descriptor(media_type: str, digest: str, size_bytes: int) -> dict[str, Any]:
+def descriptor(media_type: str, digest: str, size_bytes: int) -> Descriptor:
     """Create a descriptor, by which an index or a manifest refers to a blob."""
     return {"mediaType": media_type, "digest": digest, "size": size_bytes}
 
 
-def _image(read: ReadMember, entry: dict[str, Any], *, depth: int) -> ArchivedImage:
+def _image(read: ReadMember, entry: Descriptor, *, depth: int) -> ArchivedImage:
     """Read the image that a descriptor of a manifest, or of an index, refers to."""
     content = read_blob(read, entry)
     document = load_json(content, what=f"the manifest {entry['digest']}")
@@ -155,7 +157,7 @@ def _image(read: ReadMember, entry: dict[str, Any], *, depth: int) -> ArchivedIm
     )
 
 
-def _for_this_machine(entries: list[dict[str, Any]]) -> dict[str, Any]:
+def _for_this_machine(entries: list[Descriptor]) -> Descriptor:
     """Choose the manifest for this machine; a single one is taken unchecked."""
     if not entries:
         raise ArchiveError("an index of the archive lists no image")
@@ -175,7 +177,7 @@ def _for_this_machine(entries: list[dict[str, Any]]) -> dict[str, Any]:
     )
 
 
-def _descriptors(document: Any, field: str, what: str) -> list[dict[str, Any]]:
+def _descriptors(document: Any, field: str, what: str) -> list[Descriptor]:
     """Read a list of descriptors, and check the digest and size of each."""
     entries = document.get(field) if isinstance(document, dict) else None
     if not isinstance(entries, list):
@@ -187,7 +189,7 @@ def _descriptors(document: Any, field: str, what: str) -> list[dict[str, Any]]:
     return entries
 
 
-def _is_attestation(entry: dict[str, Any]) -> bool:
+def _is_attestation(entry: Descriptor) -> bool:
     """Whether an entry of an index is BuildKit's attestation of an image, not an image."""
     annotations = entry.get("annotations")
     platform = entry.get("platform")
@@ -196,7 +198,7 @@ def _is_attestation(entry: dict[str, Any]) -> bool:
     )
 
 
-def _name(entry: dict[str, Any]) -> str:
+def _name(entry: Descriptor) -> str:
     """Return the name of an entry of index.json: containerd's is complete, OCI's may be a tag."""
     annotations = entry.get("annotations")
     if not isinstance(annotations, dict):

@@ -27,8 +27,9 @@ from minidock.oci.tar import TarReader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from typing import NoReturn
 
+    from minidock.document_types.image import Unpacked
     from minidock.engine.build.source_tree import Source
     from minidock.engine.image.tar_split import TarSplitWriter
     from minidock.oci.tar_header import Entry
@@ -102,9 +103,7 @@ def _run_child(
     report_and_exit(answer, lambda: _unpack(root, destination, owner, archive))
 
 
-def _unpack(
-    root: int, destination: str, owner: tuple[int, int] | None, archive: int
-) -> dict[str, Any]:
+def _unpack(root: int, destination: str, owner: tuple[int, int] | None, archive: int) -> Unpacked:
     use_journal(None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends us by closing the pipe
     os.umask(0)

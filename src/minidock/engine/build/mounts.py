@@ -19,8 +19,6 @@ from minidock.numerals import atoi, octal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from minidock.engine.dockerfile.instruction import Instruction
 
 KINDS = ("bind", "cache", "tmpfs", "secret")
@@ -76,7 +74,7 @@ class Mount:
         except ValueError:
             raise DockerfileError(f"invalid value {text} for {name}") from None
 
-    def key(self) -> list[Any]:
+    def key(self) -> list[object]:
         """Its part of the cache key, without the contents of caches and secrets."""
         return [self.kind, sorted(self.options.items())]
 

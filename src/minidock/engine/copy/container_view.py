@@ -69,7 +69,7 @@ class Inside:
     """
 
     def __init__(
-        self, container: Container, act: Callable[[], Any], *, close: tuple[int, ...] = ()
+        self, container: Container, act: Callable[[], object], *, close: tuple[int, ...] = ()
     ) -> None:
         layers = ImageStore(container.store).resolve(container.document["Image"])
         lowerdirs = list(reversed(layers.layer_directories()))
@@ -111,14 +111,14 @@ def recording_copies(container: Container) -> recording_story:
 
 
 def _work(
-    container: Container, lowerdirs: list[str], act: Callable[[], Any], answer: int
+    container: Container, lowerdirs: list[str], act: Callable[[], object], answer: int
 ) -> NoReturn:
     """Run the child."""
-    reply: dict[str, Any]
+    reply: dict[str, object]
     try:
         set_umask(0)
         _enter(container, lowerdirs)
-        found: list[Any] = []
+        found: list[object] = []
         work_on_files("/", lambda: found.append(act()))
         reply = {"value": found[0]}
     except MinidockError as error:

@@ -29,9 +29,17 @@ from minidock.kernel.files import work_on_files
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import TypedDict
 
     from minidock.paths import Store
+
+    class FileKind(TypedDict):
+        """What is at a path. special: a device node. link: where a symbolic link leads, or ""."""
+
+        directory: bool
+        special: bool
+        link: str
+
 
 _PATIENCE_SECONDS = 10.0
 
@@ -176,7 +184,7 @@ def local_target(path: str) -> cp_paths.Target:
 
 def _source_inside(
     container: Container, typed: str, *, follow_link: bool
-) -> tuple[str, dict[str, Any], str]:
+) -> tuple[str, FileKind, str]:
     """Resolve a source in a container; returns its path, its type, and its name in the copy."""
     if not typed:
         raise UsageError("the path in the container cannot be empty")
@@ -209,10 +217,10 @@ def _target_inside(container: Container, typed: str) -> cp_paths.Target:
     return cp_paths.Target(path, exists=True, is_directory=found["directory"])
 
 
-def _look(container: Container, path: str) -> dict[str, Any] | None:
+def _look(container: Container, path: str) -> FileKind | None:
     """Return the type of a file in a container; None if it does not exist."""
 
-    def act() -> dict[str, Any] | None:
+    def act() -> FileKind | None:
         try:
             mode = os.lstat(path).st_mode
         except FileNotFoundError:
@@ -225,7 +233,7 @@ def _look(container: Container, path: str) -> dict[str, Any] | None:
             "link": os.path.realpath(path) if stat.S_ISLNK(mode) else "",
         }
 
-    found: dict[str, Any] | None = Inside(container, act).result()
+    found: FileKind | None = Inside(container, act).result()
     return found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from minidock.engine.doctor import host
 from minidock.engine.doctor.finding import ARCHITECTURES, PROBLEM, Can, Finding
@@ -39,7 +38,7 @@ class Report:
         """Count the findings with this verdict."""
         return sum(finding.verdict == verdict for finding in self.findings)
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> dict[str, object]:
         """Return the whole report as plain data, for JSON."""
         return {
             "works": self.works,

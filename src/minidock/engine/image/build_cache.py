@@ -30,8 +30,8 @@ from minidock.paths import is_sha256
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
 
+    from minidock.document_types.store import CacheRecord
     from minidock.engine.image.layers import StagedLayer
     from minidock.paths import Store
 
@@ -113,7 +113,7 @@ class Cache:
         return self._store.build_step(key)
 
 
-def key_of(*parts: Any) -> str:
+def key_of(*parts: object) -> str:
     """The digest of a sequence of JSON values."""
     from minidock.oci.digest import sha256
 
@@ -128,7 +128,7 @@ def cached_layers(store: Store) -> set[str]:
     return {record["chain_id"] for _, record in records(store, strictly=True)}
 
 
-def records(store: Store, *, strictly: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:
+def records(store: Store, *, strictly: bool = False) -> Iterator[tuple[str, CacheRecord]]:
     """All records: path and content, with "used", the time of the last use (seconds since 1970).
 
     Reports and skips damaged ones. strictly: raise DamagedFile instead.
@@ -150,10 +150,10 @@ def records(store: Store, *, strictly: bool = False) -> Iterator[tuple[str, dict
             yield path, record
 
 
-def _read(path: str) -> dict[str, Any] | None:
+def _read(path: str) -> CacheRecord | None:
     """A record with the time of its last use; None if it does not exist."""
     try:
-        record: dict[str, Any] = document.read(path, SHAPE)
+        record: CacheRecord = document.read(path, SHAPE)
         record["used"] = os.stat(path).st_mtime
     except FileNotFoundError:
         return None

@@ -33,8 +33,9 @@ from minidock.errors import ArchiveError, DamagedFile, MinidockError, StoreError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from typing import Any, NoReturn
+    from typing import NoReturn
 
+    from minidock.document_types.image import LayerRecord, Unpacked, UnpackFailure
     from minidock.engine.image.archive_file import Progress
     from minidock.engine.image.upper import Upper
     from minidock.paths import Store
@@ -133,11 +134,11 @@ def _write_layer_json(path: str, diff_id: str, content_bytes: int, tar_bytes: in
     return StagedLayer(path, diff_id, content_bytes)
 
 
-def read_layer(store: Store, chain_id: str) -> dict[str, Any]:
+def read_layer(store: Store, chain_id: str) -> LayerRecord:
     """Read layer.json of a layer in the store. Raises DamagedFile, also if it is missing."""
     path = f"{store.layer(chain_id)}/layer.json"
     try:
-        record: dict[str, Any] = document.read(path, _SHAPE)
+        record: LayerRecord = document.read(path, _SHAPE)
     except FileNotFoundError:
         raise DamagedFile(path, "it is missing", hint=_RELOAD_HINT) from None
     except DamagedFile as error:
@@ -182,7 +183,7 @@ class UnpackChild:
     """
 
     def __init__(
-        self, run: Callable[..., NoReturn], *arguments: Any, keep_fds: tuple[int, ...] = ()
+        self, run: Callable[..., NoReturn], *arguments: object, keep_fds: tuple[int, ...] = ()
     ) -> None:
         data_out, self._data = os.pipe()
         self._answer, answer_in = os.pipe()
@@ -204,7 +205,7 @@ class UnpackChild:
             return False
         return True
 
-    def finish(self) -> dict[str, Any]:
+    def finish(self) -> Unpacked:
         """Signal the end of the archive; returns the child's answer, or raises the error in it."""
         self._close_data()
         answer = b""
@@ -216,7 +217,7 @@ class UnpackChild:
                 "the process that unpacked a layer was killed",
                 hint="perhaps out of memory: see dmesg",
             )
-        result: dict[str, Any] = jsontext.loads(answer)
+        result: Unpacked | UnpackFailure = jsontext.loads(answer)
         if "error" in result:
             kinds: dict[str, type[MinidockError]] = {
                 "ArchiveError": ArchiveError,

@@ -26,8 +26,9 @@ from minidock.oci.tar_header import DIRECTORY
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from typing import Any, BinaryIO
+    from typing import BinaryIO
 
+    from minidock.document_types.image import ArchiveEntry, Descriptor
     from minidock.engine.image.archive_file import Progress
     from minidock.paths import Store
 
@@ -45,8 +46,8 @@ def save(
     chosen = _choose(store, list(refs))
     layers: dict[str, str] = {}  # digest -> chain ID: a shared layer is saved once
     documents: dict[str, bytes] = {}
-    docker_table: list[dict[str, Any]] = []
-    index: list[dict[str, Any]] = []
+    docker_table: list[ArchiveEntry] = []
+    index: list[Descriptor] = []
     repositories: dict[str, dict[str, str]] = {}
     for image, names in chosen:
         layer_digests = image_config.diff_ids(image.config)
@@ -110,7 +111,7 @@ def _resolve_argument(images: ImageStore, ref: str) -> Iterator[tuple[Image, lis
         raise ImageNotFound(f"No such image: {ref}", hint=error.hint) from None
 
 
-def _manifest(image: Image, layers: list[dict[str, Any]]) -> bytes:
+def _manifest(image: Image, layers: list[Descriptor]) -> bytes:
     config = manifest.descriptor(manifest.CONFIG, image.id, len(image.config_bytes))
     return _json(
         {
@@ -122,7 +123,7 @@ def _manifest(image: Image, layers: list[dict[str, Any]]) -> bytes:
     )
 
 
-def _index_entries(content: bytes, names: list[str]) -> Iterator[dict[str, Any]]:
+def _index_entries(content: bytes, names: list[str]) -> Iterator[Descriptor]:
     """The entries of an image in index.json: one for each name, or one without a name."""
     entry = manifest.descriptor(manifest.MANIFEST, sha256(content), len(content))
     for name in names:
@@ -135,7 +136,7 @@ def _index_entries(content: bytes, names: list[str]) -> Iterator[dict[str, Any]]
         yield entry
 
 
-def _docker_entry(image: Image, names: list[str], layers: list[dict[str, Any]]) -> dict[str, Any]:
+def _docker_entry(image: Image, names: list[str], layers: list[Descriptor]) -> ArchiveEntry:
     return {
         "Config": manifest.blob_name(image.id),
         "RepoTags": names or None,
@@ -176,7 +177,7 @@ def _tar_member(name: str, content: bytes) -> Iterator[bytes]:
     yield content + tar_writer.padding(len(content))
 
 
-def _json(value: Any) -> bytes:
+def _json(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
 

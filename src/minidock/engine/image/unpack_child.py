@@ -25,7 +25,9 @@ from minidock.oci.tar import TarReader
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, NoReturn
+    from typing import NoReturn
+
+    from minidock.document_types.image import Unpacked, UnpackFailure
 
 _BUFFER = 1 << 18
 
@@ -35,9 +37,9 @@ def run(layer: str, archive: int, answer: int) -> NoReturn:
     report_and_exit(answer, lambda: _unpack(layer, archive))
 
 
-def report_and_exit(answer: int, unpack: Callable[[], dict[str, Any]]) -> NoReturn:
+def report_and_exit(answer: int, unpack: Callable[[], Unpacked]) -> NoReturn:
     """Unpack, report the result or error to the parent, and exit."""
-    result: dict[str, Any]
+    result: Unpacked | UnpackFailure
     try:
         result = unpack()
     except MinidockError as error:
@@ -50,7 +52,7 @@ def report_and_exit(answer: int, unpack: Callable[[], dict[str, Any]]) -> NoRetu
         os._exit(0)
 
 
-def _unpack(layer: str, archive: int) -> dict[str, Any]:
+def _unpack(layer: str, archive: int) -> Unpacked:
     use_journal(None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends us by closing the pipe
     os.umask(0)

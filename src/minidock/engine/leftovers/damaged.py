@@ -43,8 +43,8 @@ from minidock.runtime import state
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Any
 
+    from minidock.document_types.image import ImageRecord
     from minidock.document_types.runtime_spec import StateDocument
     from minidock.paths import ContainerPaths, Store
 
@@ -281,7 +281,7 @@ def _rebuild_images_json(store: Store, error: DamagedFile) -> None:
     """Write an images.json with every image whose config and layers exist."""
     with ImagesLock(store):
         set_aside(store, error.path)
-        records: dict[str, Any] = {}
+        records: dict[str, ImageRecord] = {}
         for name in os.listdir(store.blobs):
             record = _record_of(store, name) if is_sha256(name) else None
             if record is not None:
@@ -289,7 +289,7 @@ def _rebuild_images_json(store: Store, error: DamagedFile) -> None:
         images_json.write(store, {"images": records, "references": {}})
 
 
-def _record_of(store: Store, name: str) -> dict[str, Any] | None:
+def _record_of(store: Store, name: str) -> ImageRecord | None:
     try:
         config = image_config.parse(document.read_bytes(store.blob(name)))
     except MinidockError:
@@ -316,7 +316,7 @@ def _cache(store: Store) -> Iterator[Leftover]:
 # --- any file ------------------------------------------------------------------------------------
 
 
-def _json_file(store: Store, path: str, shape: Any) -> Iterator[Leftover]:
+def _json_file(store: Store, path: str, shape: object) -> Iterator[Leftover]:
     try:
         document.read(path, shape)
     except FileNotFoundError:
@@ -325,7 +325,7 @@ def _json_file(store: Store, path: str, shape: Any) -> Iterator[Leftover]:
         yield _leftover(error, partial(set_aside, store, path))
 
 
-def _json_lines(store: Store, path: str, shape: Any) -> Iterator[Leftover]:
+def _json_lines(store: Store, path: str, shape: object) -> Iterator[Leftover]:
     """Check a file of JSON lines and its predecessor; a line cut off by a power cut is valid."""
     for file in (f"{path}.1", path):
         try:

@@ -11,7 +11,10 @@ import termios
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
-    from typing import Any
+    from collections.abc import Callable
+    from types import FrameType
+
+    Handler = Callable[[int, FrameType | None], object] | int | None
 else:
     import _signal as signal  # without the enums, whose import costs 5 ms
 
@@ -58,7 +61,7 @@ class Signals:
 
     def __init__(self, *, forward_all: bool) -> None:
         self._caught = signal.valid_signals() - _NOT_FORWARDED if forward_all else ENDING
-        self._before: dict[int, Any] = {}
+        self._before: dict[int, Handler] = {}
         self.descriptor = -1
 
     def __enter__(self) -> Signals:

@@ -172,7 +172,7 @@ def acked_bytes(packet: bytes) -> int:
     return int(digits) if is_decimal(digits) else 0
 
 
-def message(kind: bytes, content: Any = None) -> bytes:
+def message(kind: bytes, content: object = None) -> bytes:
     """A message with JSON content."""
     return kind + (b"" if content is None else jsontext.dumps(content).encode())
 
@@ -188,5 +188,5 @@ def exit_status(code: int) -> bytes:
 
 
 def content_of(packet: bytes) -> Any:
-    """The JSON of a message."""
+    """The JSON of a message, to which the caller gives its type of document_types/message.py."""
     return jsontext.loads(packet[1:]) if len(packet) > 1 else None

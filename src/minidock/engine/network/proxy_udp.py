@@ -30,7 +30,7 @@ from minidock.kernel.port import IP_PKTINFO
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    Sender = tuple[str, int] | tuple[str, int, int, int]  # of IPv4, of IPv6
 
     from minidock.engine.network.poll_set import PollSet
 
@@ -48,7 +48,7 @@ class UdpProxy:
         self._held = held
         self._target = target
         self._watched = watched
-        self._clients: dict[tuple[Any, bytes], _Client] = {}  # the longest silent first
+        self._clients: dict[tuple[Sender, bytes], _Client] = {}  # the longest silent first
         watched.watch(held, EPOLLIN, self._from_clients)
 
     def close(self) -> None:
@@ -75,7 +75,7 @@ class UdpProxy:
                 continue  # EMFILE, or no route to the container
             client.send(data)
 
-    def _client(self, sender: Any, asked: bytes) -> _Client:
+    def _client(self, sender: Sender, asked: bytes) -> _Client:
         now = monotonic()
         for key, known in list(self._clients.items()):
             if now - known.heard < _IDLE_SECONDS and len(self._clients) < _MAX_CLIENTS:
@@ -88,14 +88,14 @@ class UdpProxy:
         client.heard = now
         return client
 
-    def _forget(self, key: tuple[Any, bytes]) -> None:
+    def _forget(self, key: tuple[Sender, bytes]) -> None:
         self._clients.pop(key).close()
 
 
 class _Client:
     """One client's socket towards the container."""
 
-    def __init__(self, proxy: UdpProxy, sender: Any, asked: bytes) -> None:
+    def __init__(self, proxy: UdpProxy, sender: Sender, asked: bytes) -> None:
         self._held = proxy._held
         self._watched = proxy._watched
         self._sender = sender

@@ -93,7 +93,7 @@ def erase(domain: str) -> None:
 
 
 class _Config:
-    """Docker's config.json; unknown keys are preserved."""
+    """Docker's config.json; unknown keys are preserved, so that it can be any JSON object."""
 
     def __init__(self) -> None:
         home = os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")

@@ -19,8 +19,7 @@ from minidock.errors import DamagedFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from minidock.document_types.image import BlobRecord
     from minidock.paths import Store
 
 _BLOBS_MAX = 8
@@ -43,7 +42,7 @@ class Blob:
 def list_blobs(store: Store, chain_id: str) -> list[Blob]:
     """The known blobs of a layer, the most recent first."""
     try:
-        entries = document.read(_path(store, chain_id), _SHAPE)
+        entries: list[BlobRecord] = document.read(_path(store, chain_id), _SHAPE)
     except (FileNotFoundError, DamagedFile):  # a cache: it is rewritten by the next transfer
         return []
     return [Blob(e["digest"], e["size"], e["media_type"], tuple(e["at"])) for e in entries]
@@ -58,7 +57,7 @@ def add_blob(store: Store, chain_id: str, blob: Blob, repository: str) -> None:
         return
     others = [b for b in known if b.digest != blob.digest]
     blobs = [Blob(blob.digest, blob.size, blob.media_type, at), *others][:_BLOBS_MAX]
-    entries: list[dict[str, Any]] = [
+    entries: list[BlobRecord] = [
         {"digest": b.digest, "size": b.size, "media_type": b.media_type, "at": list(b.at)}
         for b in blobs
     ]

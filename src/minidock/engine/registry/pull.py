@@ -41,8 +41,8 @@ from minidock.oci.digest import chain_ids, short
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
+    from minidock.document_types.image import Descriptor
     from minidock.engine.image.layers import StagedLayer
     from minidock.oci.distribution import ImageManifest, Platform
     from minidock.oci.reference import Reference
@@ -264,7 +264,7 @@ class _Pull:
 class _Layer:
     """One layer of a manifest: its blob, its diff_id and ChainID."""
 
-    def __init__(self, descriptor: dict[str, Any], diff_id: str, chain_id: str) -> None:
+    def __init__(self, descriptor: Descriptor, diff_id: str, chain_id: str) -> None:
         self.digest: str = descriptor["digest"]
         self.size: int = descriptor["size"]
         self.media_type = str(descriptor.get("mediaType") or "")

@@ -17,7 +17,8 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    Address = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
+    Found = tuple[socket.AddressFamily, socket.SocketKind, int, str, Address]
 
 
 def reach(host: str, port: int, *, seconds: float) -> None:
@@ -36,7 +37,7 @@ def reach(host: str, port: int, *, seconds: float) -> None:
             attempt.close()
 
 
-def _addresses(host: str, port: int) -> list[tuple[Any, ...]]:
+def _addresses(host: str, port: int) -> list[Found]:
     """Resolve a name; the C library reads RES_OPTIONS before its first query."""
     own = os.environ.get("RES_OPTIONS")
     os.environ["RES_OPTIONS"] = own or "timeout:2 attempts:1"
@@ -47,7 +48,7 @@ def _addresses(host: str, port: int) -> list[tuple[Any, ...]]:
             del os.environ["RES_OPTIONS"]
 
 
-def _first_to_connect(attempts: list[tuple[socket.socket, Any]], deadline: float) -> None:
+def _first_to_connect(attempts: list[tuple[socket.socket, Address]], deadline: float) -> None:
     """Connect all sockets in parallel; return when the first one is connected."""
     last = errno.ETIMEDOUT
     with selectors.DefaultSelector() as selector:

@@ -29,7 +29,18 @@ from minidock.oci.reference import DEFAULT_DOMAIN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TypedDict
+
+    SettingsFile = TypedDict(
+        "SettingsFile",
+        {
+            "registry-mirrors": list[str] | None,
+            "insecure-registries": list[str] | None,
+            "blocked-registries": list[str] | None,
+            "timeout-seconds": float | None,
+        },
+        total=False,
+    )
 
 DOCKER_HUB = "registry-1.docker.io"  # where docker.io's images are served
 _FILE = "registries.json"
@@ -62,9 +73,9 @@ class Settings:
         if read is None and not own:
             read = _read("/etc/docker/daemon.json")
         read = read or {}
-        self.mirrors: list[str] = read.get("registry-mirrors") or []
-        self.insecure: list[str] = read.get("insecure-registries") or []
-        self.blocked: list[str] = read.get("blocked-registries") or []
+        self.mirrors = read.get("registry-mirrors") or []
+        self.insecure = read.get("insecure-registries") or []
+        self.blocked = read.get("blocked-registries") or []
         self.timeout_seconds = float(read.get("timeout-seconds") or _TIMEOUT_SECONDS)
 
     def endpoints(self, domain: str, *, mirrors: bool = True) -> list[Endpoint]:
@@ -126,15 +137,16 @@ def host_name(host: str) -> str:
     return host.partition(":")[0]
 
 
-def _read(path: str) -> dict[str, Any] | None:
+def _read(path: str) -> SettingsFile | None:
     """Read a settings file; None if it does not exist. Raises UsageError."""
     try:
         with open(path, "rb") as file:
-            read = jsontext.loads(file.read())
+            settings: SettingsFile = jsontext.loads(file.read())
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
         raise UsageError(f"the settings in {path} cannot be read: {error}") from None
+    read: Any = settings  # until it was checked
     if not isinstance(read, dict):
         raise UsageError(f"the settings in {path} are not a JSON object")
     for name in _LISTS:
@@ -146,4 +158,4 @@ def _read(path: str) -> dict[str, Any] | None:
     seconds = read.get("timeout-seconds")
     if seconds is not None and (not isinstance(seconds, int | float) or seconds <= 0):
         raise UsageError(f"{path}: timeout-seconds is not a number of seconds")
-    return read
+    return settings

@@ -35,7 +35,6 @@ from minidock.kernel.timer import wake_after
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
 
     from minidock.engine.network.dns.records import DnsRecords
     from minidock.engine.network.dns.sockets import DnsSockets
@@ -150,7 +149,7 @@ class NameServer:
                 code, answers = found
                 self._send(dns.response(query, answers, code=code, room=query.room), client)
 
-    def _pass_on(self, query: dns.Query, data: bytes, client: Any) -> None:
+    def _pass_on(self, query: dns.Query, data: bytes, client: tuple[str, int]) -> None:
         if len(self._pending) >= _MAX_PENDING:
             return  # the client asks again
         passed = _ForwardedQuery(self, query, data, client)
@@ -171,7 +170,7 @@ class NameServer:
         if self._pending or self._streams.busy:
             self.wake_later()
 
-    def _send(self, message: bytes, client: Any) -> None:
+    def _send(self, message: bytes, client: tuple[str, int]) -> None:
         try:
             self._sockets.udp.sendto(message, client)
         except OSError:
@@ -185,7 +184,9 @@ class NameServer:
 class _ForwardedQuery:
     """A query that was forwarded by UDP, to one server after the other."""
 
-    def __init__(self, server: NameServer, query: dns.Query, data: bytes, client: Any) -> None:
+    def __init__(
+        self, server: NameServer, query: dns.Query, data: bytes, client: tuple[str, int]
+    ) -> None:
         self.client = client
         self.deadline = 0.0
         self._server = server

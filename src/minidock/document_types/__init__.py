@@ -9,7 +9,8 @@
     runtime_spec    the runtime's config.json, state.json and OCI state
     (kernel/record.py: the records of a journal)
 
-A type says what a reader may rely on once the document was validated (document.py): a field is
-NotRequired where a valid document may lack it, and `| None` where its value may be null. Modules
+A type says what minidock writes, and what a reader may rely on once the document was validated
+(document.py): a field is NotRequired where a valid document may lack it, and `| None` where its
+value may be null. Of container.json, only what the code relies on is validated. Modules
 import these types under TYPE_CHECKING only; at run time nothing imports this package.
 """

@@ -5,6 +5,7 @@
     network         networks/<name>.json with the leases; published ports; `network inspect`
     image           an image's config, images.json, layer.json, descriptors; `image inspect`
     store           volume.json, events, records of the build cache
+    system          `info`
     message         what commands and monitors send to each other
     runtime_spec    the runtime's config.json, state.json and OCI state
     (kernel/record.py: the records of a journal)

@@ -219,6 +219,43 @@ class ContainerDocument(TypedDict):
     Build: NotRequired[BuildDirectories]  # minidock's own: a RUN step, not a user's container
 
 
+class PublishedPort(TypedDict):
+    """A port in a ContainerSummary. IP, PublicPort: if it is published."""
+
+    PrivatePort: int
+    Type: str  # "tcp" or "udp"
+    IP: NotRequired[str]
+    PublicPort: NotRequired[int]
+
+
+class SummaryHostConfig(TypedDict, total=False):
+    NetworkMode: str
+
+
+class SummaryNetworks(TypedDict):
+    Networks: dict[str, Endpoint]
+
+
+class ContainerSummary(TypedDict):
+    """An entry of ContainerList. Created: since 1970, in seconds. Status: "Up 2 minutes"."""
+
+    Id: str
+    Names: list[str]
+    Image: str
+    ImageID: str
+    Command: str
+    Created: int
+    Ports: list[PublishedPort]
+    Labels: dict[str, str]
+    State: str
+    Status: str
+    HostConfig: SummaryHostConfig
+    NetworkSettings: SummaryNetworks
+    Mounts: list[MountPoint]
+    SizeRw: NotRequired[int]  # bytes
+    SizeRootFs: NotRequired[int]
+
+
 class ExecConfig(TypedDict, total=False):
     """Docker's ExecCreate: one more process in a running container."""
 

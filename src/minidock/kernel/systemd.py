@@ -28,8 +28,6 @@ from minidock.kernel.op import op, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from jeepney import DBusErrorResponse, Message
 
     Property = tuple[str, str, object]  # name, D-Bus type, value
@@ -180,7 +178,7 @@ class _Connection:
         """End it."""
         self._socket.close()
 
-    def call(self, method: str, signature: str, body: tuple[object, ...]) -> tuple[Any, ...]:
+    def call(self, method: str, signature: str, body: tuple[object, ...]) -> tuple[object, ...]:
         """Call a method of the manager, and return what it answers. Raises DBusErrorResponse."""
         from jeepney import DBusAddress, HeaderFields, MessageType, new_method_call
         from jeepney.wrappers import unwrap_msg
@@ -193,17 +191,17 @@ class _Connection:
             if message.header.message_type == MessageType.signal:
                 self._signals.append(message)  # a job may have ended before its call is answered
             elif message.header.fields.get(HeaderFields.reply_serial) == self._serial:
-                answer: tuple[Any, ...] = unwrap_msg(message)
+                answer: tuple[object, ...] = unwrap_msg(message)
                 return answer
 
-    def next_signal(self, member: str) -> tuple[Any, ...]:
+    def next_signal(self, member: str) -> tuple[object, ...]:
         """The values of the next signal of this name, among those that have come already."""
         from jeepney import HeaderFields
 
         while True:
             message = self._signals.pop(0) if self._signals else self._next_message()
             if message.header.fields.get(HeaderFields.member) == member:
-                body: tuple[Any, ...] = message.body
+                body: tuple[object, ...] = message.body
                 return body
 
     def _next_message(self) -> Message:

@@ -21,8 +21,6 @@ from minidock.oci.image_config import host_architecture
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from minidock.document_types.image import Descriptor
 
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
@@ -158,7 +156,7 @@ def _shown(platform: object) -> str:
     return "".join(c for c in shown if c.isprintable())[:40]
 
 
-def _descriptors(document: Any, field: str, what: str) -> list[Descriptor]:
+def _descriptors(document: dict[str, object], field: str, what: str) -> list[Descriptor]:
     entries = document.get(field)
     if not isinstance(entries, list):
         raise RegistryError(f"the manifest of {what} has no list of {field}")

@@ -15,6 +15,7 @@ from minidock.oci.digest import is_digest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from minidock.document_types.container import ContainerConfig
@@ -31,7 +32,7 @@ _RUN_SETS = ("ExposedPorts", "Volumes")
 
 # The fields of Config in `docker inspect`, in its order, with their defaults; None: left out if
 # empty.
-_SHOWN: tuple[tuple[str, Any, bool], ...] = (
+_SHOWN: tuple[tuple[str, object, bool], ...] = (
     ("Hostname", "", True),
     ("Domainname", "", True),
     ("User", "", True),
@@ -60,7 +61,7 @@ _SHOWN: tuple[tuple[str, Any, bool], ...] = (
 )
 
 
-def load_json(content: bytes, *, what: str) -> Any:
+def load_json(content: bytes, *, what: str) -> Any:  # whatever the JSON is
     """Parse a JSON document of an archive. Raises ArchiveError, also for too deep nesting."""
     if len(content) > JSON_BYTES_MAX:
         raise ArchiveError(f"{what} is larger than {JSON_BYTES_MAX >> 20} MiB")
@@ -73,11 +74,11 @@ def load_json(content: bytes, *, what: str) -> Any:
     return value
 
 
-def _check_depth(value: Any) -> None:
+def _check_depth(value: object) -> None:
     """Raise ValueError for a document that is nested too deeply to walk through."""
     level = [value]
     for _ in range(_DEPTH_MAX):
-        inner: list[Any] = []
+        inner: list[object] = []
         for part in level:
             if isinstance(part, (dict, list)):
                 inner += part.values() if isinstance(part, dict) else part
@@ -93,7 +94,7 @@ def parse(content: bytes) -> ImageConfig:
     Raises ArchiveError, which names the field.
     """
     parsed: ImageConfig = load_json(content, what="the image's config")
-    config: Any = parsed  # until it was checked
+    config: object = parsed  # until it was checked
     if not isinstance(config, dict):
         raise ArchiveError("the image's config is not a JSON object")
     for field in _STRING_FIELDS:
@@ -120,7 +121,7 @@ def diff_ids(config: ImageConfig) -> list[str]:
 
 def normalised(run: ContainerConfig | None) -> ContainerConfig:
     """Return the run part of the config like `docker inspect`: all fields, in Docker's order."""
-    given: dict[str, Any] = {**(run or {})}
+    given: Mapping[str, object] = run or {}
     shown: Any = {}  # a ContainerConfig, field by field
     for field, empty, always in _SHOWN:
         value = given.get(field)
@@ -138,7 +139,7 @@ def host_architecture() -> str:
     return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
 
 
-def _check_rootfs(config: dict[str, Any]) -> None:
+def _check_rootfs(config: Mapping[str, object]) -> None:
     rootfs = config.get("rootfs")
     layers = rootfs.get("diff_ids") if isinstance(rootfs, dict) else 0
     if not (layers is None or (isinstance(layers, list) and all(map(is_digest, layers)))):
@@ -149,7 +150,7 @@ def _check_rootfs(config: dict[str, Any]) -> None:
         raise ArchiveError(f"the image has {len(layers)} layers; overlayfs takes {LAYERS_MAX}")
 
 
-def _check_history(config: dict[str, Any]) -> None:
+def _check_history(config: Mapping[str, object]) -> None:
     history = config.get("history")
     if history is None:
         return
@@ -162,7 +163,7 @@ def _check_history(config: dict[str, Any]) -> None:
         _check(item, "empty_layer", lambda v: v is None or isinstance(v, bool), "true or false")
 
 
-def _check_run_config(run: dict[str, Any]) -> None:
+def _check_run_config(run: Mapping[str, object]) -> None:
     for field in _RUN_STRINGS:
         _check(run, field, _is_text_or_none, "a string", where="config")
     for field in _RUN_LISTS:
@@ -182,7 +183,12 @@ def _check_run_config(run: dict[str, Any]) -> None:
 
 
 def _check(
-    document: dict[str, Any], field: str, is_valid: Any, kind: str, *, where: str = ""
+    document: Mapping[str, object],
+    field: str,
+    is_valid: Callable[[object], bool],
+    kind: str,
+    *,
+    where: str = "",
 ) -> None:
     if not is_valid(document.get(field)):
         place = f"{where}.{field}" if where else field
@@ -210,12 +216,14 @@ def _is_text_or_none(value: object) -> bool:
     return value is None or _is_text(value)
 
 
-def _is_moment_or_none(value: str | None) -> bool:
+def _is_moment_or_none(value: object) -> bool:
     """Whether it is a time by RFC 3339; Python would also accept other ISO 8601 forms."""
     from datetime import datetime
 
     if not value:
         return True
+    if not isinstance(value, str):
+        return False
     try:
         return value[10:11] in "Tt" and datetime.fromisoformat(value).tzinfo is not None
     except ValueError:

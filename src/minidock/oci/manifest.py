@@ -21,7 +21,6 @@ from minidock.oci.image_config import JSON_BYTES_MAX, host_architecture, load_js
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from minidock.document_types.image import Descriptor
 
@@ -177,7 +176,7 @@ def _for_this_machine(entries: list[Descriptor]) -> Descriptor:
     )
 
 
-def _descriptors(document: Any, field: str, what: str) -> list[Descriptor]:
+def _descriptors(document: object, field: str, what: str) -> list[Descriptor]:
     """Read a list of descriptors, and check the digest and size of each."""
     entries = document.get(field) if isinstance(document, dict) else None
     if not isinstance(entries, list):

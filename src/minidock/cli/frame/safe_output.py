@@ -56,7 +56,7 @@ class EscapingStream:
         for line in lines:
             self.write(line)
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> Any:  # the attributes of any stream
         return getattr(self.stream, name)
 
 

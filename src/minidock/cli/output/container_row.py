@@ -12,9 +12,13 @@ from minidock.cli.output.template.values import quoted
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
 
-    from minidock.document_types.container import ContainerDocument, ContainerState
+    from minidock.document_types.container import (
+        ContainerDocument,
+        ContainerState,
+        ContainerSummary,
+        PublishedPort,
+    )
 
 COLUMNS = ("ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names")
 HEADINGS = {
@@ -35,7 +39,7 @@ HEADINGS = {
 }
 
 
-def summary(document: ContainerDocument, image: str) -> dict[str, Any]:
+def summary(document: ContainerDocument, image: str) -> ContainerSummary:
     """Convert a container's document to an entry of the API's ContainerList.
 
     image: the name to show, or the image ID if the name now refers to another image.
@@ -80,26 +84,26 @@ def status(state: ContainerState) -> str:
     return f"Exited ({state['ExitCode']}) {ago(finished)}" if finished else ""
 
 
-def _ports(document: ContainerDocument) -> Iterable[dict[str, Any]]:
+def _ports(document: ContainerDocument) -> Iterable[PublishedPort]:
     """Return published and exposed ports of a running container."""
     published = document["NetworkSettings"].get("Ports") or {}
     if not document["State"]["Running"] or document["State"]["Restarting"]:
         return
     for port in published:
         number, _, protocol = port.partition("/")
-        entry = {"PrivatePort": int(number), "Type": protocol or "tcp"}
         bindings = published.get(port) or []
         for binding in bindings:
             yield {
                 "IP": binding["HostIp"],
                 "PublicPort": int(binding["HostPort"] or 0),
-                **entry,
+                "PrivatePort": int(number),
+                "Type": protocol or "tcp",
             }
         if not bindings:
-            yield entry
+            yield {"PrivatePort": int(number), "Type": protocol or "tcp"}
 
 
-def row(container: dict[str, Any], *, truncate: bool) -> Row:
+def row(container: ContainerSummary, *, truncate: bool) -> Row:
     """Return the row of a container; container: the result of `summary`."""
     labels: dict[str, str] = container["Labels"] or {}
     return Row(
@@ -133,7 +137,7 @@ def _names(names: list[str], *, truncate: bool) -> str:
     return ",".join(name for name in shown if not truncate or "/" not in name)
 
 
-def _image(container: dict[str, Any], *, truncate: bool) -> str:
+def _image(container: ContainerSummary, *, truncate: bool) -> str:
     image: str = container["Image"]
     if not image:
         return "<no image>"
@@ -145,19 +149,19 @@ def _image(container: dict[str, Any], *, truncate: bool) -> str:
     return name if at and ":" in name.rpartition("/")[2] else image
 
 
-def _size(container: dict[str, Any]) -> str:
+def _size(container: ContainerSummary) -> str:
     written = size(container.get("SizeRw") or 0, digits=3)
     if not (virtual := container.get("SizeRootFs")):
         return written
     return f"{written} (virtual {size(virtual, digits=3)})"
 
 
-def _mounts(container: dict[str, Any], *, truncate: bool) -> str:
+def _mounts(container: ContainerSummary, *, truncate: bool) -> str:
     names = [mount.get("Name") or mount.get("Source") or "" for mount in container["Mounts"]]
     return ",".join(ellipsis(name, 15) if truncate else name for name in names)
 
 
-def displayed_ports(ports: list[dict[str, Any]]) -> str:
+def displayed_ports(ports: list[PublishedPort]) -> str:
     """Return the PORTS column; adjacent ports become a range."""
     groups: dict[str, list[int]] = {}
     finished, others = [], []

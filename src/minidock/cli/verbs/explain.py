@@ -13,8 +13,6 @@ from minidock.paths import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     import click
 
     from minidock.engine.container.containers import Container
@@ -64,7 +62,7 @@ def explain(
 
     output_language = language(lang or "")
     asked = {"--exec": exec, "--health": health, "--cp": cp, "--build": build, "--network": network}
-    wanted = {flag: word for flag, word in asked.items() if word}
+    wanted = {flag: str(word) for flag, word in asked.items() if word}
     if len(wanted) > 1:
         raise UsageError(f"{' and '.join(wanted)}: these flags exclude each other")
     subject, names = _subject(arguments, wanted)
@@ -80,7 +78,7 @@ def explain(
 
 
 def _subject(
-    arguments: tuple[str, ...], wanted: dict[str, Any]
+    arguments: tuple[str, ...], wanted: dict[str, str]
 ) -> tuple[Subject | None, tuple[str, ...]]:
     """Return the subject, or None to explain operations only, and the names of operations."""
     from minidock.teach import subject

@@ -10,7 +10,7 @@ from minidock.paths import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from minidock.document_types.network import PortBinding
 
 
 @command(
@@ -24,7 +24,7 @@ def port(arguments: tuple[str, ...]) -> None:
     from minidock.engine.container.lookup import find
 
     container = find(Store(), arguments[0])
-    published: dict[str, Any] = container.document["NetworkSettings"].get("Ports") or {}
+    published = container.document["NetworkSettings"].get("Ports") or {}
     if len(arguments) == 1:
         lines = [
             f"{name} -> {_address(binding)}"
@@ -46,7 +46,7 @@ def port(arguments: tuple[str, ...]) -> None:
         print(_address(binding))
 
 
-def _address(binding: dict[str, str]) -> str:
+def _address(binding: PortBinding) -> str:
     host = binding["HostIp"]
     return f"[{host}]:{binding['HostPort']}" if ":" in host else f"{host}:{binding['HostPort']}"
 

@@ -22,14 +22,15 @@ from minidock.paths import Store
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any
 
     from minidock.cli.flags.filters import Reader, Test
+    from minidock.document_types.container import ContainerSummary
     from minidock.engine.container.containers import Container
 
-_EMPTY_SUMMARY: dict[str, Any] = {
+_EMPTY_SUMMARY: ContainerSummary = {
     "Id": "", "Names": [], "Image": "", "ImageID": "", "Command": "", "Created": 0, "Ports": [],
-    "Labels": {}, "State": "", "Status": "", "NetworkSettings": {"Networks": {}}, "Mounts": [],
+    "Labels": {}, "State": "", "Status": "", "HostConfig": {}, "NetworkSettings": {"Networks": {}},
+    "Mounts": [],
 }  # fmt: skip
 _STATES = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
 _HEALTH = ("none", "starting", "healthy", "unhealthy")
@@ -80,7 +81,7 @@ def ps(
     for container in containers:
         entry = container_row.summary(container.document, images.shown(container))
         if size or ".Size" in format:
-            entry |= _sizes(store, container)
+            entry["SizeRw"], entry["SizeRootFs"] = _sizes(store, container)
         rows.append(container_row.row(entry, truncate=not no_trunc))
     if quiet:
         write_column(rows, "ID")
@@ -142,11 +143,10 @@ class _ImageNames:
         return name if self.id_of(name) == image_id else image_id
 
 
-def _sizes(store: Store, container: Container) -> dict[str, int]:
+def _sizes(store: Store, container: Container) -> tuple[int, int]:
     from minidock.cli.output.sizes import container_sizes
 
-    written, whole = container_sizes(store, container)
-    return {"SizeRw": written, "SizeRootFs": whole}
+    return container_sizes(store, container)
 
 
 def _filters(store: Store, images: _ImageNames) -> dict[str, Reader[Container]]:

@@ -21,9 +21,10 @@ from minidock.paths import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Mapping
 
     from minidock.cli.frame.lazy import Table
+    from minidock.document_types.system import SystemInfo
 
 _COMMANDS: Table = {
     "check": ("Commands", "system_check:check", "List leftovers and damaged files"),
@@ -51,7 +52,7 @@ system = Group(_COMMANDS, _system)
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
-def _print(format: str, kind: str, document: dict[str, Any]) -> None:
+def _print(format: str, kind: str, document: object) -> None:
     """Print a document by a template; "json" prints all of it."""
     template = parsed_template("{{json .}}" if format == "json" else format)
     try:
@@ -138,13 +139,13 @@ def info(arguments: tuple[str, ...], *, format: str) -> None:
         print(warning)
 
 
-def _fields(fields: dict[str, Any], *, width: int = 0) -> None:
+def _fields(fields: Mapping[str, object], *, width: int = 0) -> None:
     for name, text in fields.items():
         label = f"{name}:"
         print(f" {label:<{width}}{text}" if width else f" {label} {text}")
 
 
-def _information(store: Store) -> dict[str, Any]:
+def _information(store: Store) -> SystemInfo:
     """Return SystemInfo of this machine and this store."""
     from minidock.cli.output.sizes import listed_images
     from minidock.engine.container.lookup import list_containers

@@ -18,8 +18,6 @@ from minidock.errors import MinidockError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from minidock.document_types.store import VolumeInspect
     from minidock.engine.build.prune import CacheRecord
     from minidock.engine.image.image import Image
@@ -104,7 +102,7 @@ class BadField(MinidockError):
     exit_code = 1
 
 
-def _shown(row: Row, fields: tuple[str, ...] = ()) -> dict[str, Any]:
+def _shown(row: Row, fields: tuple[str, ...] = ()) -> dict[str, str]:
     """Return the cells of a row for a template, without those that take an argument."""
     return {name: row.cells[name]() for name in fields or sorted(row.cells) if name != "Label"}
 

@@ -296,7 +296,7 @@ def _ask(program: str, *words: str) -> list[Any] | None:  # its objects differ b
     return _json(done.stdout) if done and done.returncode == 0 else None
 
 
-def _json(text: str) -> list[Any]:
+def _json(text: str) -> list[Any]:  # as above
     found = json.loads(text) if text.strip() else []
     return [each for each in found if each] if isinstance(found, list) else [found]
 

@@ -26,8 +26,6 @@ from minidock.runtime.program import Slot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from minidock.document_types.runtime_spec import Mount, RuntimeConfig
     from minidock.runtime.program import Step
     from minidock.teach.plan.planned_ops import PlannedOp
@@ -175,7 +173,7 @@ class StepResults:
         self._notes = notes
         self._is_unknown = is_unknown
 
-    def __call__(self, step: Step) -> Any:
+    def __call__(self, step: Step) -> object:
         if step.act is Netlink:
             return ""
         if step.act is mode_option:
@@ -191,7 +189,7 @@ class StepResults:
         options = [] if mode is None else [f"mode={stat.S_IMODE(mode):04o}"]
         return ",".join([*options, *([data] if data else [])])
 
-    def _command(self, name: str) -> Any:
+    def _command(self, name: str) -> str | Slot:
         """Look it up in PATH, in the layers and bind mounts. Raises RunFails if it is missing."""
         if name.startswith("$"):
             return name

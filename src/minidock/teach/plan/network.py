@@ -38,6 +38,7 @@ from minidock.teach.plan.planned_ops import PID, PLACE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from minidock.document_types.network import Binding, Lease, NetworkDocument
@@ -98,7 +99,7 @@ class PlannedWiring:
             raise RunFails(ports.port_taken(taken, binding, None)) from None
 
     def _hold_all(self, addresses: list[str], port: int, binding: Binding, held: Ports) -> bool:
-        chosen: Any = port or Slot("port")
+        chosen: Any = port or Slot("port")  # which stands for the number that the kernel chooses
         bound: list[Binding] = []
         for place, address in enumerate(addresses):
             wanted = port if place == 0 else chosen
@@ -228,7 +229,7 @@ class PlannedWiring:
             self._first = self._saved
         return self._saved
 
-    def _restore(self, caller: Any, text: str) -> None:
+    def _restore(self, caller: Callable[..., object], text: str) -> None:
         self._acts.add(caller, iptables.restore, text)
         self._saved = rules.after(self._firewall(), text)
 

@@ -1,6 +1,6 @@
 """mkdocs.yml: the site's menu has each page of docs/, and nothing else.
 
-`make site` says the same, and more, where mkdocs is installed (tests/e2e/test_site.py).
+`make site` says the same, and more, where mkdocs is installed (tests/unit/test_site.py).
 """
 
 from __future__ import annotations

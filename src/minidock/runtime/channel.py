@@ -90,7 +90,7 @@ class Channel:
                     journal.await_turn()
                 self._send_turn()
             elif kind == CONSOLE:
-                self.console = int.from_bytes(ancillary[0][2][:4], "little")
+                self.console = _descriptor_in(ancillary)
                 return "console"
             elif kind == PID:
                 self.pid = int(body)
@@ -116,7 +116,7 @@ class Channel:
             if data[:1] == RECORD:
                 journal.relay(data[1:].decode())
             elif ancillary:
-                os.close(int.from_bytes(ancillary[0][2][:4], "little"))
+                os.close(_descriptor_in(ancillary))
 
     def has_message(self) -> bool:
         """Whether `receive` returns at once: a message or the end of file is there."""
@@ -210,6 +210,12 @@ def send_descriptor(socket: _socket.socket, message: bytes, descriptor: int) -> 
     """Pass an open file to the process at the other end (SCM_RIGHTS)."""
     rights = descriptor.to_bytes(4, "little")
     socket.sendmsg([message], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
+
+
+def _descriptor_in(ancillary: list[tuple[int, int, bytes]]) -> int:
+    """The descriptor that came with a message: our own number of the same open file."""
+    (_, _, rights), *_ = ancillary
+    return int.from_bytes(rights[:4], "little")
 
 
 def describe_error(error: BaseException) -> dict[str, object]:

@@ -100,24 +100,26 @@ class InitContext:
 def init_program(config: RuntimeConfig, context: InitContext) -> list[Step]:
     """All that init does, in order.
 
+    Isolation first, while init has all privileges and sees the host; then the tree inside; then
+    init drops its privileges, becomes the command's user, and waits for `start`.
     config: a checked OCI runtime config.
     """
     spec = config["process"]
     return [
         Step(process.set_not_dumpable),
-        Step(context.join_cgroup),
+        Step(context.join_cgroup),  # this cgroup becomes the root of the cgroup namespace
         *namespace_steps(config, context),
         *tree_steps(config, context.rootfs, parent=context.rootfs_mount, cgroups=context.cgroups),
-        *hook_steps(config, context),
+        *hook_steps(config, context),  # the last code that sees the mounts and the host
         *enter_steps(config, context.rootfs),
         Step(make_mount_point, "/", spec["cwd"], like=""),  # the image may lack it
         *device_steps(config),
-        *terminal_steps(spec, context.channel),
+        *terminal_steps(spec, context.channel),  # of the container's own /dev/pts
         *(console_steps() if spec.get("terminal") else []),
-        *sysctl_steps(config),
+        *sysctl_steps(config),  # before /proc/sys becomes read-only
         *protection_steps(config),
         *credential_steps(spec, context.filter_program),
-        *command_steps(spec),
+        *command_steps(spec),  # looked up as the command's user
         Step(context.channel.send_ready),
         Step(wait_for_start, context.start_fifo),
         *start_hook_steps(config, context),
@@ -133,7 +135,7 @@ def namespace_steps(config: RuntimeConfig, context: InitContext) -> list[Step]:
     steps = [
         Step(namespace.setns, fd, [kind], place=paths[kind]) for kind, fd in context.joined.items()
     ]
-    steps += session_steps(context.inherited)
+    steps += session_steps(context.inherited)  # not the session of whoever calls the runtime
     if "cgroup" in new:
         steps.append(Step(namespace.unshare, ["cgroup"]))
     if "network" in new:

@@ -102,6 +102,7 @@ def create(
         group.apply(device.with_runtime_rules(asked or {}))
         oci_state = state.State(directory, content).document("creating")
         ours, pid = create_init(config, oci_state, directory, group, options)
+        # In reverse: kill init, kill what it has started, reap, close the channel.
         undo.callback(ours.close)
         undo.callback(reap_eventually, pid)
         undo.callback(group.kill_all)

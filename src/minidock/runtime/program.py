@@ -71,7 +71,7 @@ def perform(program: list[Step], slots: dict[str, Any]) -> None:
         args = [slots[a.name] if isinstance(a, Slot) else a for a in step.args]
         kwargs = {k: slots[v.name] if isinstance(v, Slot) else v for k, v in step.kwargs.items()}
         op = getattr(step.act, "op", None)
-        if op is None:
+        if op is None:  # a plain function: it changes nothing in the kernel, or calls ops itself
             result = step.act(*args, **kwargs)
         else:
             result = perform_in_phase(op, args, kwargs, phase=step.phase, line=step.line)

@@ -120,30 +120,18 @@ def mount_steps(entry: Mount, rootfs: str, cgroups: VisibleCgroups) -> list[Step
             Step(make_mount_point, rootfs, target, like=source),
             Step(m.bind_mount, source, rootfs, target, recursive=recursive),
         ]
-        if m.attributes_of(options.flags):
+        if some := m.attributes_of(options.flags):  # mount(2) ignores these flags beside MS_BIND
             steps.append(
-                Step(
-                    m.set_mount_attributes,
-                    rootfs,
-                    target,
-                    attributes=m.attributes_of(options.flags),
-                    recursive=False,
-                )
+                Step(m.set_mount_attributes, rootfs, target, attributes=some, recursive=False)
             )
     elif fstype == "tmpfs":
         steps = _tmpfs_steps(entry.get("source") or fstype, rootfs, target, options)
     else:
-        source = entry.get("source") or fstype
+        source, data = entry.get("source") or fstype, ",".join(options.data)
         steps = [
             Step(make_mount_point, rootfs, target, like=""),
             Step(
-                m.mount_filesystem,
-                source,
-                rootfs,
-                target,
-                fstype,
-                flags=options.flags,
-                data=",".join(options.data),
+                m.mount_filesystem, source, rootfs, target, fstype, flags=options.flags, data=data
             ),
         ]
     return steps + options.post_mount_steps(rootfs, target)
@@ -200,15 +188,9 @@ class MountOptions:
     def post_mount_steps(self, rootfs: str, target: str) -> list[Step]:
         """The steps after the mount: propagation and recursive attributes."""
         steps = [Step(m.propagate_in_root, rootfs, target, word) for word in self.propagation]
-        if self.recursive:
+        if some := self.recursive:
             steps.append(
-                Step(
-                    m.set_mount_attributes,
-                    rootfs,
-                    target,
-                    attributes=self.recursive,
-                    recursive=True,
-                )
+                Step(m.set_mount_attributes, rootfs, target, attributes=some, recursive=True)
             )
         return steps
 

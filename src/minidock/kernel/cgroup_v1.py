@@ -297,17 +297,7 @@ def _cpuset(cpu: Cpu) -> list[Limit]:
 
 
 def _memory(memory: Memory, limit_now: int) -> list[Limit]:
-    limit, swap = memory.get("limit") or 0, memory.get("swap") or 0
-    if limit == -1 and not swap:
-        swap = -1
-    amounts = []
-    if limit:
-        amounts.append(("memory", "memory.limit_in_bytes", str(limit)))
-    if swap:
-        amounts.append(("memory", "memory.memsw.limit_in_bytes", str(swap)))
-    # memory <= memory+swap must hold at any time: when both grow, the sum is written first.
-    if limit and (swap == -1 or limit_now < swap):
-        amounts.reverse()
+    amounts = _memory_and_swap(memory.get("limit") or 0, memory.get("swap") or 0, limit_now)
     if memory.get("reservation"):
         amounts.append(("memory", "memory.soft_limit_in_bytes", str(memory["reservation"])))
     if memory.get("kernelTCP"):
@@ -321,6 +311,21 @@ def _memory(memory: Memory, limit_now: int) -> list[Limit]:
                 f"invalid memory swappiness value: {swappiness} (valid range is 0-100)"
             )
         amounts.append(("memory", "memory.swappiness", str(swappiness)))
+    return amounts
+
+
+def _memory_and_swap(limit: int, swap: int, limit_now: int) -> list[Limit]:
+    """Return the limits of memory, and of memory and swap together, in the order of writing."""
+    if limit == -1 and not swap:
+        swap = -1
+    amounts = []
+    if limit:
+        amounts.append(("memory", "memory.limit_in_bytes", str(limit)))
+    if swap:
+        amounts.append(("memory", "memory.memsw.limit_in_bytes", str(swap)))
+    # memory <= memory+swap must hold at any time: when both grow, the sum is written first.
+    if limit and (swap == -1 or limit_now < swap):
+        amounts.reverse()
     return amounts
 
 

@@ -242,24 +242,29 @@ def _memory(memory: Memory) -> list[Limit]:
             raise UsageError(f"memory {name} needs cgroup v1; this machine has v2")
     if memory.get("swappiness") not in (None, -1):
         raise UsageError("memory swappiness of one container needs cgroup v1; this machine has v2")
-    limit, swap = memory.get("limit") or 0, memory.get("swap") or 0
+    limit = memory.get("limit") or 0
     found = []
-    if limit == -1 and not swap:
-        swap = -1
-    if swap == -1:
-        found.append(("memory.swap.max", "max"))
-    elif swap:
-        if limit <= 0:
-            raise UsageError("unable to set swap limit without memory limit")
-        if swap < limit:
-            raise UsageError(f"memory+swap limit {swap} should be >= memory limit {limit}")
-        found.append(("memory.swap.max", str(swap - limit)))
+    if swap := _swap_max(limit, memory.get("swap") or 0):
+        found.append(("memory.swap.max", swap))
     if limit:
         found.append(("memory.max", str(limit) if limit > 0 else "max"))
     if memory.get("reservation"):
         reservation = memory["reservation"]
         found.append(("memory.low", str(reservation) if reservation > 0 else "max"))
     return found
+
+
+def _swap_max(limit: int, swap: int) -> str:
+    """Return v2's limit of swap alone, of OCI's of memory and swap together; "" for none given."""
+    if swap == -1 or (limit == -1 and not swap):
+        return "max"
+    if not swap:
+        return ""
+    if limit <= 0:
+        raise UsageError("unable to set swap limit without memory limit")
+    if swap < limit:
+        raise UsageError(f"memory+swap limit {swap} should be >= memory limit {limit}")
+    return str(swap - limit)
 
 
 def _pids(pids: Pids | None) -> list[Limit]:

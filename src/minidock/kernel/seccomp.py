@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from minidock.document_types.runtime_spec import (
         DockerSeccomp,
         DockerSyscallRule,
+        RuleCondition,
         Seccomp,
         SyscallRule,
     )
@@ -139,17 +140,25 @@ def _holds(group: DockerSyscallRule, capabilities: list[str]) -> bool:
     for condition in (*includes, *excludes):
         if condition not in ("caps", "arches", "minKernel"):
             raise UsageError(f"seccomp profile: unknown condition {condition!r}")
-    if _GO_ARCH in (excludes.get("arches") or []):
-        return False
-    if any(name in capabilities for name in excludes.get("caps") or []):
-        return False
-    if excludes.get("minKernel") and _kernel_is_at_least(excludes["minKernel"]):
-        return False
-    if includes.get("arches") and _GO_ARCH not in includes["arches"]:
-        return False
-    if any(name not in capabilities for name in includes.get("caps") or []):
-        return False
-    return not includes.get("minKernel") or _kernel_is_at_least(includes["minKernel"])
+    return not _any_matches(excludes, capabilities) and _all_match(includes, capabilities)
+
+
+def _any_matches(excludes: RuleCondition, capabilities: list[str]) -> bool:
+    kernel = excludes.get("minKernel")
+    return (
+        _GO_ARCH in (excludes.get("arches") or [])
+        or any(name in capabilities for name in excludes.get("caps") or [])
+        or bool(kernel and _kernel_is_at_least(kernel))
+    )
+
+
+def _all_match(includes: RuleCondition, capabilities: list[str]) -> bool:
+    arches, kernel = includes.get("arches"), includes.get("minKernel")
+    return (
+        (not arches or _GO_ARCH in arches)
+        and all(name in capabilities for name in includes.get("caps") or [])
+        and (not kernel or _kernel_is_at_least(kernel))
+    )
 
 
 def _kernel_is_at_least(wanted: str) -> bool:

@@ -167,11 +167,7 @@ def _rules_by_name(
     rules: dict[str, list[Rule]] = {}
     for group in profile.get("syscalls") or []:
         value = _value(group["action"], group.get("errnoRet"))
-        conditions = [_condition(argument) for argument in group.get("args") or []]
-        indexes = [condition["index"] for condition in conditions]
-        alternatives = [conditions]
-        if len(set(indexes)) < len(indexes):
-            alternatives = [[condition] for condition in conditions]
+        alternatives = _alternatives(group.get("args") or [])
         for name in group["names"]:
             if name not in names:
                 raise UsageError(
@@ -185,6 +181,18 @@ def _rules_by_name(
         if final:
             rules[name] = final[:1]
     return rules
+
+
+def _alternatives(arguments: list[SyscallArgument]) -> list[list[Condition]]:
+    """Return lists of conditions, of which one must hold in full.
+
+    All conditions of a rule must hold; if two are about the same argument, each one is enough.
+    """
+    conditions = [_condition(argument) for argument in arguments]
+    indexes = {condition["index"] for condition in conditions}
+    if len(indexes) < len(conditions):
+        return [[condition] for condition in conditions]
+    return [conditions]
 
 
 def _value(action: str, number: int | None) -> int:

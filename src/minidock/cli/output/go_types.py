@@ -249,24 +249,18 @@ def typed(kind: str, data: Any) -> object:  # data: JSON of the form that the ki
     real = _NAMED.get(kind, kind)
     if kind in _SCALARS:
         return _SCALARS[kind] if data is None else data
-    if real.startswith("*"):
-        if data is None:
-            return Nil(kind)
-        inner = real[1:]
-        return data if inner in _SCALARS else Typed(inner, data, is_pointer=True)
     if real == "[2]uint":
         return Slice(kind, data or [0, 0])
+    if data is None and real.startswith(("*", "[", "map[")):
+        return Nil(kind)
+    if real.startswith("*"):
+        inner = real[1:]
+        return data if inner in _SCALARS else Typed(inner, data, is_pointer=True)
+    item = real.partition("]")[2]
     if real.startswith("["):
-        item = real.partition("]")[2]
-        if data is None:
-            return Nil(kind)
-        return Slice(kind, [raw(part) if item == "any" else typed(item, part) for part in data])
+        return Slice(kind, [typed(item, part) for part in data])
     if real.startswith("map["):
-        item = real.partition("]")[2]
-        if data is None:
-            return Nil(kind)
-        pairs = [(name, _element(item, part)) for name, part in data.items()]
-        return Map(kind, pairs)
+        return Map(kind, [(name, _element(item, part)) for name, part in data.items()])
     if real == "any":
         return raw(data)
     return Typed(real, data or {})

@@ -54,8 +54,6 @@ def execute(
     workdir: str,
 ) -> int:
     """Run one more command in a running container"""
-    from minidock.engine.monitor.exec_client import execute as execute_in
-
     container, *words = arguments
     process: ExecConfig = {
         "AttachStdin": interactive and not detach,
@@ -69,19 +67,28 @@ def execute(
         "WorkingDir": workdir,
     }
     if detach:
-        try:
-            return execute_in(Store(), container, process, None) or 0
-        except CommandNotFound as error:
-            error.exit_code = 1
-            raise
-    from minidock.engine.monitor.attach import Attachment
-
+        return _execute_detached(container, process)
     if tty and interactive:
         require_terminal("leave out -t, or -i")
+    return _execute_attached(container, process, detach_keys=detach_keys or "ctrl-p,ctrl-q")
+
+
+def _execute_detached(container: str, process: ExecConfig) -> int:
+    from minidock.engine.monitor.exec_client import execute as execute_in
+
+    try:
+        return execute_in(Store(), container, process, None) or 0
+    except CommandNotFound as error:
+        error.exit_code = 1
+        raise
+
+
+def _execute_attached(container: str, process: ExecConfig, *, detach_keys: str) -> int:
+    from minidock.engine.monitor.attach import Attachment
+    from minidock.engine.monitor.exec_client import execute as execute_in
+
     # Signals are not forwarded to an exec'd process, as in Docker: they terminate this command.
-    attachment = Attachment(
-        stdin=interactive, detach_keys=detach_keys or "ctrl-p,ctrl-q", sig_proxy=False
-    )
+    attachment = Attachment(stdin=process["AttachStdin"], detach_keys=detach_keys, sig_proxy=False)
     try:
         return execute_in(Store(), container, process, attachment) or 0
     except (CommandNotFound, KernelError, UsageError) as error:

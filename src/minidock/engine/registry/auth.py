@@ -29,6 +29,8 @@ from minidock.errors import RegistryError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from urllib3 import BaseHTTPResponse as Response
+
     from minidock.engine.registry.credentials import Credentials
     from minidock.engine.registry.transport import Transport
 
@@ -138,30 +140,11 @@ class Authorizer:
         """Send a request to the token server; returns its JSON document."""
         realm = challenge.parameters["realm"]
         self._check_realm(realm)
-        credentials = self._credentials
-        fields = [("service", challenge.parameters.get("service", ""))]
-        if credentials and credentials.identity_token:
-            fields += [("scope", " ".join(scopes)), ("client_id", _CLIENT)]
-            fields += [
-                ("grant_type", "refresh_token"),
-                ("refresh_token", credentials.identity_token),
-            ]
-            response = self._transport.send(
-                "POST",
-                realm,
-                headers={"Content-Type": "application/x-www-form-urlencoded"},
-                body=urlencode(fields).encode(),
-            )
+        service = challenge.parameters.get("service", "")
+        if self._credentials and self._credentials.identity_token:
+            response = self._post_refresh(realm, service, scopes, self._credentials.identity_token)
         else:
-            fields += [("scope", scope) for scope in scopes]
-            headers = {}
-            if credentials and credentials.user:
-                fields += [("account", credentials.user), ("client_id", _CLIENT)]
-                fields += [("offline_token", "true")] if offline else []
-                headers["Authorization"] = credentials.basic()
-            query = urlencode([field for field in fields if field[1]])
-            separator = "&" if urlsplit(realm).query else "?"
-            response = self._transport.send("GET", f"{realm}{separator}{query}", headers=headers)
+            response = self._get_token(realm, service, scopes, offline=offline)
         content = read_content(response)
         if response.status != 200:
             error = refused_error(response, content)
@@ -174,6 +157,38 @@ class Authorizer:
         if not isinstance(answer, dict):
             raise RegistryError(f"the response of {printable(realm)} is not a token")
         return answer
+
+    def _post_refresh(
+        self, realm: str, service: str, scopes: tuple[str, ...], refresh_token: str
+    ) -> Response:
+        """Exchange the refresh token, which a login has stored: OAuth 2."""
+        fields = [
+            ("service", service),
+            ("scope", " ".join(scopes)),
+            ("client_id", _CLIENT),
+            ("grant_type", "refresh_token"),
+            ("refresh_token", refresh_token),
+        ]
+        return self._transport.send(
+            "POST",
+            realm,
+            headers={"Content-Type": "application/x-www-form-urlencoded"},
+            body=urlencode(fields).encode(),
+        )
+
+    def _get_token(
+        self, realm: str, service: str, scopes: tuple[str, ...], *, offline: bool
+    ) -> Response:
+        """Ask with name and password, or as nobody."""
+        fields = [("service", service), *(("scope", scope) for scope in scopes)]
+        headers = {}
+        if self._credentials and self._credentials.user:
+            fields += [("account", self._credentials.user), ("client_id", _CLIENT)]
+            fields += [("offline_token", "true")] if offline else []
+            headers["Authorization"] = self._credentials.basic()
+        query = urlencode([field for field in fields if field[1]])
+        separator = "&" if urlsplit(realm).query else "?"
+        return self._transport.send("GET", f"{realm}{separator}{query}", headers=headers)
 
     def _check_realm(self, realm: str) -> None:
         check_url(realm)

@@ -235,28 +235,32 @@ class _Run:
             return None
         if isinstance(of, Nil) and of.kind == "pointer":
             self.fail(node, f"nil pointer evaluating {of.type_name}.{name}")
-        value: object = None
         if isinstance(of, Struct):
-            try:
-                value = of.field(name)
-            except KeyError:
-                self.fail(node, f"can't evaluate field {name} in type {type_name(of)}")
-            if callable(value):
-                return self.method(node, value, name, arguments)
-        elif isinstance(of, (dict, Nil)):
-            if isinstance(of, Nil) or name not in of:
-                if self.strict:
-                    self.fail(node, f'map has no entry for key "{name}"')
-            else:
-                value = of[name]
-        else:
+            return self.struct_field(node, of, name, arguments)
+        if not isinstance(of, (dict, Nil)):
             # Without types, the values of a map are interfaces.
             kind = "interface {}" if self.strict else type_name(of)
             self.fail(node, f"can't evaluate field {name} in type {kind}")
-        if arguments and isinstance(of, Struct):
-            self.fail(node, f"{name} has arguments but cannot be invoked as function")
+        value: object = None
+        if isinstance(of, dict) and name in of:
+            value = of[name]
+        elif self.strict:
+            self.fail(node, f'map has no entry for key "{name}"')
         if arguments:
             self.fail(node, f"{name} is not a method but has arguments")
+        return value
+
+    def struct_field(
+        self, node: parse.Node, of: Struct, name: str, arguments: list[object]
+    ) -> object:
+        try:
+            value = of.field(name)
+        except KeyError:
+            self.fail(node, f"can't evaluate field {name} in type {type_name(of)}")
+        if callable(value):
+            return self.method(node, value, name, arguments)
+        if arguments:
+            self.fail(node, f"{name} has arguments but cannot be invoked as function")
         return value
 
     def method(

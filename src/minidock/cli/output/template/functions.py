@@ -65,30 +65,40 @@ def _index(of: object, *keys: object) -> object:
 def _one_index(of: object, key: object) -> object:
     kind = of.kind if isinstance(of, Nil) else ""
     if isinstance(of, (list, str)) or kind == "slice":
-        if key is None:
-            raise ValueError("cannot index slice/array with nil")
-        if not isinstance(key, int) or isinstance(key, bool):
-            raise ValueError(f"cannot index slice/array with type {type_name(key)}")
-        length = 0 if kind else _len(of)
-        if not 0 <= key < length:
-            raise ValueError(f"index out of range: {key}")
-        if isinstance(of, str):
-            return as_bytes(of)[key]
-        assert isinstance(of, list)
-        return of[key]
+        return _item(of, key)
     if isinstance(of, dict) or kind == "map":
-        if type_name(of).startswith("nat."):  # the keys have their own type
-            raise ValueError(f"value has type {type_name(key)}; should be nat.Port")
-        if not isinstance(key, str):
-            raise ValueError(f"value has type {type_name(key)}; should be string")
-        if not isinstance(of, dict) or key not in of:
-            return _zero(type_name(of).partition("]")[2])
-        return of[key]
+        return _map_value(of, key)
     if kind:
         raise ValueError("index of nil pointer")
     if of is None:
         raise ValueError("index of untyped nil")
     raise ValueError(f"can't index item of type {type_name(of)}")
+
+
+def _item(of: object, key: object) -> object:
+    """Return an item of a slice, or a byte of a string; a nil slice has none."""
+    if key is None:
+        raise ValueError("cannot index slice/array with nil")
+    if not isinstance(key, int) or isinstance(key, bool):
+        raise ValueError(f"cannot index slice/array with type {type_name(key)}")
+    length = 0 if isinstance(of, Nil) else _len(of)
+    if not 0 <= key < length:
+        raise ValueError(f"index out of range: {key}")
+    if isinstance(of, str):
+        return as_bytes(of)[key]
+    assert isinstance(of, list)
+    return of[key]
+
+
+def _map_value(of: object, key: object) -> object:
+    """Return the value of a key; the zero value if it is missing, or the map is nil."""
+    if type_name(of).startswith("nat."):  # the keys have their own type
+        raise ValueError(f"value has type {type_name(key)}; should be nat.Port")
+    if not isinstance(key, str):
+        raise ValueError(f"value has type {type_name(key)}; should be string")
+    if not isinstance(of, dict) or key not in of:
+        return _zero(type_name(of).partition("]")[2])
+    return of[key]
 
 
 def _zero(kind: str) -> object:

@@ -133,8 +133,7 @@ def test_a_config_without_a_mount_namespace_needs_the_word_for_it() -> None:
 def _config_of(host: dict[str, Any]) -> dict[str, Any]:
     document = {"Config": {"Hostname": "box", "WorkingDir": "/"}, "HostConfig": host}
     return rc.runtime_config(
-        document, rootfs="/r", user={}, environment=[], command=["sh"], capabilities=[],
-        seccomp=None, no_new_privileges=False, mounts=[], namespaces=[], devices=([], []),
+        document, rootfs="/r", process={}, seccomp=None, mounts=[], namespaces=[], devices=([], []),
         cgroup_path="/c", limits_swap=False,
     )  # fmt: skip
 

@@ -88,12 +88,8 @@ def runtime_config(
     document: ContainerDocument,
     *,
     rootfs: str,
-    user: User,
-    environment: list[str],
-    command: list[str],
-    capabilities: list[str],
+    process: Process,
     seccomp: Seccomp | None,
-    no_new_privileges: bool,
     mounts: list[Mount],
     namespaces: list[Namespace],
     devices: tuple[list[Device], list[DeviceRule]],
@@ -102,22 +98,14 @@ def runtime_config(
 ) -> RuntimeConfig:
     """Return config.json for one start of a container.
 
-    document: in `docker inspect` form. user: OCI's {uid, gid, additionalGids}. devices: nodes to
-    create, and access rules. cgroup_path: linux.cgroupsPath. limits_swap: whether the kernel can
+    document: in `docker inspect` form. process: of process_config. devices: nodes to create,
+    and access rules. cgroup_path: linux.cgroupsPath. limits_swap: whether the kernel can
     limit swap.
     """
     host = document["HostConfig"]
     config: RuntimeConfig = {
         "ociVersion": OCI_VERSION,
-        "process": process_config(
-            terminal=bool(document["Config"].get("Tty")),
-            user=user,
-            args=command,
-            environment=environment,
-            cwd=document["Config"]["WorkingDir"] or "/",
-            capabilities=capabilities,
-            no_new_privileges=no_new_privileges,
-        ),
+        "process": {**process, **_process_settings(host)},
         "root": {"path": rootfs, "readonly": bool(host.get("ReadonlyRootfs"))},
         "mounts": mounts,
         "linux": {
@@ -130,15 +118,6 @@ def runtime_config(
             "sysctl": sysctls(host),
         },
     }
-    config["process"]["rlimits"] = [
-        {"type": "RLIMIT_" + u["Name"].upper(), "soft": u["Soft"], "hard": u["Hard"]}
-        for u in host.get("Ulimits") or []
-    ]
-    height, width = host.get("ConsoleSize") or (0, 0)
-    if height and width:
-        config["process"]["consoleSize"] = {"height": height, "width": width}
-    if host.get("OomScoreAdj"):
-        config["process"]["oomScoreAdj"] = host["OomScoreAdj"]
     own_uts = any(ns["type"] == "uts" for ns in namespaces)
     if own_uts:
         config["hostname"] = document["Config"]["Hostname"]
@@ -175,6 +154,22 @@ def _paths(
     if asked is not None:
         return asked
     return [] if host.get("Privileged") else usual
+
+
+def _process_settings(host: HostConfig) -> Process:
+    """Return the fields of "process" that come from HostConfig alone."""
+    settings: Process = {
+        "rlimits": [
+            {"type": "RLIMIT_" + u["Name"].upper(), "soft": u["Soft"], "hard": u["Hard"]}
+            for u in host.get("Ulimits") or []
+        ]
+    }
+    height, width = host.get("ConsoleSize") or (0, 0)
+    if height and width:
+        settings["consoleSize"] = {"height": height, "width": width}
+    if host.get("OomScoreAdj"):
+        settings["oomScoreAdj"] = host["OomScoreAdj"]
+    return settings
 
 
 def process_config(
@@ -224,6 +219,17 @@ def resources(host: HostConfig, *, limits_swap: bool) -> Resources:
 
     limits_swap: False leaves swap out, if the kernel does not account for it.
     """
+    asked: Resources = {}
+    if memory := _memory(host, limits_swap=limits_swap):
+        asked["memory"] = memory
+    if cpu := _cpu(host):
+        asked["cpu"] = cpu
+    if pids := host.get("PidsLimit"):
+        asked["pids"] = {"limit": pids}
+    return asked
+
+
+def _memory(host: HostConfig, *, limits_swap: bool) -> Memory:
     memory: Memory = {}
     if host.get("Memory"):
         memory["limit"] = host["Memory"]
@@ -237,6 +243,10 @@ def resources(host: HostConfig, *, limits_swap: bool) -> Resources:
         memory["swappiness"] = swappiness
     if host.get("OomKillDisable"):
         memory["disableOOMKiller"] = True
+    return memory
+
+
+def _cpu(host: HostConfig) -> Cpu:
     cpu: Cpu = {}
     if host.get("NanoCpus"):
         cpu["period"] = 100_000
@@ -251,11 +261,4 @@ def resources(host: HostConfig, *, limits_swap: bool) -> Resources:
         cpu["cpus"] = host["CpusetCpus"]
     if host.get("CpusetMems"):
         cpu["mems"] = host["CpusetMems"]
-    asked: Resources = {}
-    if memory:
-        asked["memory"] = memory
-    if cpu:
-        asked["cpu"] = cpu
-    if pids := host.get("PidsLimit"):
-        asked["pids"] = {"limit": pids}
-    return asked
+    return cpu

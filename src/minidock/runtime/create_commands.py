@@ -144,7 +144,14 @@ def _changed_process(call: Call, first: Process) -> Process:
         for name in ("bounding", "effective", "permitted"):
             sets[name] = [*(sets.get(name) or []), *flags["cap"]]
         spec["capabilities"] = sets
-    user: User = {**first.get("user", {})}
+    spec["user"] = _changed_user(call, first.get("user", {}))
+    return spec
+
+
+def _changed_user(call: Call, first: User) -> User:
+    """The container's own user object with the changes of the flags."""
+    flags = call.flags
+    user: User = {**first}
     if flags["user"]:
         uid, _, gid = flags["user"].partition(":")
         user["uid"] = _number(uid, "uid")
@@ -152,8 +159,7 @@ def _changed_process(call: Call, first: Process) -> Process:
             user["gid"] = _number(gid, "gid")
     groups = [_number(word, "gid") for word in flags["additional_gids"] or []]
     user["additionalGids"] = [*(user.get("additionalGids") or []), *groups]
-    spec["user"] = user
-    return spec
+    return user
 
 
 def _number(word: str, what: str) -> int:

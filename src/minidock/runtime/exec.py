@@ -175,12 +175,9 @@ class ExecStart:
                 keep_fds=keep_fds,
                 beside_init=beside_init,
             )
-        except (KernelError, FileNotFoundError) as error:
+        except BaseException as error:
             self._ours.close()
             raise self._explain(error) from None
-        except BaseException:
-            self._ours.close()
-            raise
         finally:
             theirs.close()
         tracked.add(self._stage)

@@ -22,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from minidock.document_types.runtime_spec import Capabilities, Process
+    from minidock.document_types.runtime_spec import Capabilities, Process, User
     from minidock.runtime.channel import Channel
 
 _PASSWD_BYTES = 1 << 20
@@ -57,7 +57,7 @@ def credential_steps(spec: Process, filter_program: bytes | None) -> list[Step]:
 
     spec: OCI's "process". filter_program: the compiled seccomp filter, or None.
     """
-    user = spec.get("user") or {}
+    uid, gid, groups, umask = _identity(spec.get("user") or {})
     capabilities = spec.get("capabilities")
     no_new_privs = bool(spec.get("noNewPrivileges"))
     steps = [
@@ -74,26 +74,42 @@ def credential_steps(spec: Process, filter_program: bytes | None) -> list[Step]:
     profile = spec.get("apparmorProfile")
     if profile:
         steps.append(Step(process.write_proc, apparmor_file(), f"exec {profile}"))
-    if user.get("uid"):
-        steps.append(Step(process.give_stdio, user["uid"]))
+    if uid:
+        steps.append(Step(process.give_stdio, uid))
     steps += [
-        Step(process.set_groups, user.get("additionalGids") or []),
-        Step(process.set_user, user.get("uid") or 0, user.get("gid") or 0),
-        Step(set_umask, 0o022 if user.get("umask") is None else user["umask"]),
+        Step(process.set_groups, groups),
+        Step(process.set_user, uid, gid),
+        Step(set_umask, umask),
     ]
     if capabilities is not None:
+        effective, permitted, inheritable = _capset_sets(capabilities)
         steps.append(
             Step(
                 capability.set_capabilities,
-                effective=capabilities.get("effective") or [],
-                permitted=capabilities.get("permitted") or [],
-                inheritable=capabilities.get("inheritable") or [],
+                effective=effective,
+                permitted=permitted,
+                inheritable=inheritable,
             )
         )
         steps.append(Step(capability.set_ambient, possible_ambient(capabilities)))
     if no_new_privs:
         steps.append(Step(capability.set_no_new_privs))
     return steps
+
+
+def _identity(user: User) -> tuple[int, int, list[int], int]:
+    """The uid, the gid, the additional groups and the umask of OCI's "user"."""
+    umask = 0o022 if user.get("umask") is None else user["umask"]
+    return user.get("uid") or 0, user.get("gid") or 0, user.get("additionalGids") or [], umask
+
+
+def _capset_sets(capabilities: Capabilities) -> tuple[list[str], list[str], list[str]]:
+    """The three sets of capset(2): effective, permitted, inheritable. One not given is empty."""
+    return (
+        capabilities.get("effective") or [],
+        capabilities.get("permitted") or [],
+        capabilities.get("inheritable") or [],
+    )
 
 
 def _filter_step(filter_program: bytes) -> Step:

@@ -224,8 +224,7 @@ def device_steps(config: RuntimeConfig) -> list[Step]:
 
     A bind mount of the host's /dev stays unchanged.
     """
-    mounts = config.get("mounts") or []
-    if not any(e["destination"].rstrip("/") == "/dev" and e.get("type") != "bind" for e in mounts):
+    if not _has_own_dev(config.get("mounts") or []):
         return []
     wanted = {device["path"]: device for device in DEFAULT_DEVICES}
     wanted.update({device["path"]: device for device in config["linux"].get("devices") or []})
@@ -252,6 +251,11 @@ def device_steps(config: RuntimeConfig) -> list[Step]:
     if os.path.exists("/proc/kcore"):  # CONFIG_PROC_KCORE
         links.append(("/proc/kcore", "/dev/core"))
     return steps + [Step(make_link, target, path) for target, path in links]
+
+
+def _has_own_dev(mounts: list[Mount]) -> bool:
+    """Whether a file system of the container's own is mounted on /dev."""
+    return any(e["destination"].rstrip("/") == "/dev" and e.get("type") != "bind" for e in mounts)
 
 
 def console_steps() -> list[Step]:

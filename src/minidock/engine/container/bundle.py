@@ -26,6 +26,7 @@ from minidock.oci.runtime_config import (
     WITHOUT_ANNOTATION,
     default_devices,
     default_mounts,
+    process_config,
     runtime_config,
 )
 
@@ -87,12 +88,16 @@ def config_of(container: Container, user: User, home: str) -> RuntimeConfig:
     config = runtime_config(
         document,
         rootfs=rootfs,
-        user=user,
-        environment=environment(document, home),
-        command=command,
-        capabilities=capabilities,
+        process=process_config(
+            terminal=bool(container.config.get("Tty")),
+            user=user,
+            args=command,
+            environment=environment(document, home),
+            cwd=container.config["WorkingDir"] or "/",
+            capabilities=capabilities,
+            no_new_privileges=options["no_new_privileges"],
+        ),
         seccomp=seccomp_profile(options, capabilities, privileged=privileged),
-        no_new_privileges=options["no_new_privileges"],
         mounts=mounts,
         namespaces=_namespaces(container),
         devices=_devices(host),

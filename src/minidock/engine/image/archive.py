@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import BinaryIO
 
+    from minidock.document_types.container import ContainerConfig
+    from minidock.document_types.image import ImageConfig
     from minidock.engine.image.archive_file import ArchiveFile, Progress, Region
+    from minidock.oci.distribution import Platform
     from minidock.oci.manifest import ArchivedImage
     from minidock.paths import Store
 
@@ -86,25 +89,15 @@ def import_rootfs(
     names = [reference.parse_tagged(ref).familiar] if ref else []
     run_config = apply_changes(image_config.normalised(None), changes)
     made_for = parse_platform(platform)
-    variant = "/".join(str(made_for).split("/")[2:])  # empty for the default variant
     prepare(store)
     with Staging(store, "import") as staging:
         chunks = uncompressed_chunks(stream, what="the archive")
         layer = unpack_layer(
             _with_progress(chunks, "Importing", None, progress), f"{staging.path}/0"
         )
-        created = timestamp()
-        comment = message or "Imported from -"
-        config = {
-            "architecture": made_for.architecture,
-            "comment": comment,
-            "config": run_config,
-            "created": created,
-            "history": [{"created": created, "comment": comment}],
-            "os": "linux",
-            "rootfs": {"type": "layers", "diff_ids": [layer.diff_id]},
-            **({"variant": variant} if variant else {}),
-        }
+        config = _imported_config(
+            run_config, made_for, layer.diff_id, comment=message or "Imported from -"
+        )
         image = NewImage(dumps(config).encode(), [layer.diff_id], names)
         ImageStore(store).add_all([image], {layer.diff_id: layer})
     made = ImageStore(store).resolve(image.id)
@@ -187,6 +180,26 @@ class _HashedRegion:
         while self.read(1 << 18):
             pass
         return f"sha256:{self._hash.hexdigest()}"
+
+
+def _imported_config(
+    run_config: ContainerConfig, platform: Platform, diff_id: str, *, comment: str
+) -> ImageConfig:
+    """The image's config: of one layer, with a history of one entry."""
+    created = timestamp()
+    variant = "/".join(str(platform).split("/")[2:])  # empty for the default variant
+    config: ImageConfig = {
+        "architecture": platform.architecture,
+        "comment": comment,
+        "config": run_config,
+        "created": created,
+        "history": [{"created": created, "comment": comment}],
+        "os": "linux",
+        "rootfs": {"type": "layers", "diff_ids": [diff_id]},
+    }
+    if variant:
+        config["variant"] = variant
+    return config
 
 
 def _images(archive: ArchiveFile) -> list[ArchivedImage]:

@@ -53,35 +53,24 @@ def commit(
     """
     from minidock.jsontext import dumps
 
-    if "Build" in document:
-        raise Conflict(
-            f"container {document['Id'][:12]} is a RUN step of a build, which owns its files",
-            hint="wait for the build, and use its image",
-        )
+    _check_owns_its_files(document)
     names = [reference.parse_tagged(ref).familiar] if ref else []
     run_config = _merged(document["Config"], changes)
     parent = ImageStore(store).resolve(document["Image"])
-    upper = os.path.realpath(
-        store.container(document["Id"]).upper
-    )  # a symbolic link if the container has a disk quota
+    upper = os.path.realpath(store.container(document["Id"]).upper)  # a link with a disk quota
     lowers = parent.layer_directories()
     with Staging(store, "commit") as staging, Upper(upper, lowers) as own:
         layer = layer_of_upper(own, f"{staging.path}/0", take=False, progress=progress)
         is_empty = layer.diff_id == _EMPTY_LAYER
         layers = image_config.diff_ids(parent.config) + ([] if is_empty else [layer.diff_id])
-        config = _config(
-            parent.config,
-            layers,
-            run_config,
-            {
-                "created": timestamp(),
-                "created_by": " ".join(document["Config"].get("Cmd") or []),
-                "author": author,
-                "comment": message,
-                "empty_layer": is_empty,
-            },
-            container_id=document["Id"],
-        )
+        entry: HistoryEntry = {
+            "created": timestamp(),
+            "created_by": " ".join(document["Config"].get("Cmd") or []),
+            "author": author,
+            "comment": message,
+            "empty_layer": is_empty,
+        }
+        config = _config(parent.config, layers, run_config, entry, container_id=document["Id"])
         image = NewImage(dumps(config).encode(), chain_ids(layers), names)
         image.parent = parent.id
         staged = {} if is_empty else {image.chain_ids[-1]: layer}
@@ -92,6 +81,14 @@ def commit(
     for name in names:
         emit_image(store, made, "tag", name=name)
     return made
+
+
+def _check_owns_its_files(document: ContainerDocument) -> None:
+    if "Build" in document:
+        raise Conflict(
+            f"container {document['Id'][:12]} is a RUN step of a build, which owns its files",
+            hint="wait for the build, and use its image",
+        )
 
 
 def _config(

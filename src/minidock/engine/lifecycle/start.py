@@ -102,14 +102,9 @@ def start(
             )
         if container.running:
             return None if attach is None else attach_to(store, container.id, attach)
+        explain, step = on_record is not None, on_step is not None
         connection = MonitorConnection(
-            send_launch(
-                container,
-                attach,
-                explain=on_record is not None,
-                step=on_step is not None,
-                view=view,
-            ),
+            send_launch(container, attach, explain=explain, step=step, view=view),
             attach,
             terminal=bool(container.config.get("Tty")),
             on_record=on_record,
@@ -117,12 +112,9 @@ def start(
             on_step=on_step,
         )
         try:
-            if on_step is not None:
-                connection.wait_until_started()  # before our terminal enters raw mode
-            if attach is None:
+            if attach is None or on_step is not None:  # steps: before our terminal enters raw mode
                 connection.wait_until_started()
-                return None
-            return connection.relay()
+            return None if attach is None else connection.relay()
         except Conflict:
             if not container.monitor_pid:
                 raise

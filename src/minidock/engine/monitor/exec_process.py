@@ -12,6 +12,7 @@ from minidock.runtime.exec import ExecStart
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minidock.document_types.container import ExecConfig
+    from minidock.document_types.runtime_spec import Process
     from minidock.engine.container.containers import Container
 
 
@@ -29,7 +30,21 @@ def enter(
     Raises UsageError for an unknown user, and what runtime.exec.ExecStart raises.
     """
     config = bundle_config(container)
-    first = config["process"]
+    spec = _process(container, config["process"], request)
+    if size:
+        spec["consoleSize"] = {"height": size[0], "width": size[1]}
+    profile = config["linux"].get("seccomp")
+    return ExecStart(
+        state.load(container.store.run, container.id),
+        config,
+        spec,
+        stdio=stdio,
+        filter_program=seccomp.compile(profile, container.store.seccomp) if profile else None,
+    )
+
+
+def _process(container: Container, first: Process, request: ExecConfig) -> Process:
+    """OCI's process object: what the request leaves open is as in the container's first process."""
     user, environment = first["user"], list(first["env"])
     if request.get("User"):
         groups = container.host_config.get("GroupAdd") or []
@@ -54,13 +69,4 @@ def enter(
         no_new_privileges=first["noNewPrivileges"],
     )
     spec["rlimits"] = first["rlimits"]
-    if size:
-        spec["consoleSize"] = {"height": size[0], "width": size[1]}
-    profile = config["linux"].get("seccomp")
-    return ExecStart(
-        state.load(container.store.run, container.id),
-        config,
-        spec,
-        stdio=stdio,
-        filter_program=seccomp.compile(profile, container.store.seccomp) if profile else None,
-    )
+    return spec

@@ -32,7 +32,7 @@ from minidock.runtime.process_config import DEFAULT_PATH
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minidock.document_types.container import ExecConfig
-    from minidock.document_types.runtime_spec import RuntimeConfig, User
+    from minidock.document_types.runtime_spec import Process, RuntimeConfig, Seccomp, User
     from minidock.engine.container.containers import Container
 
 _FILTERED = "2"  # SECCOMP_MODE_FILTER
@@ -53,18 +53,32 @@ def start_exec_half_made(
     """
     known = _load_state(container)
     config = bundle_config(container)
-    status = _status(known.pid)
-    profile = config["linux"].get("seccomp")
-    user, permitted, environment = (
-        _as_init(status),
-        _names(status["CapPrm"]),
-        config["process"]["env"],
+    spec, profile = _process_beside_init(known.pid, config, request)
+    if size:
+        spec["consoleSize"] = {"height": size[0], "width": size[1]}
+    return ExecStart(
+        known,
+        config,
+        spec,
+        stdio=stdio,
+        filter_program=seccomp.compile(profile, container.store.seccomp) if profile else None,
+        beside_init=True,
     )
+
+
+def _process_beside_init(
+    pid: int, config: RuntimeConfig, request: ExecConfig
+) -> tuple[Process, Seccomp | None]:
+    """OCI's process object with the privileges of the table above, and its seccomp profile."""
+    status = _status(pid)
+    profile = config["linux"].get("seccomp")
+    user, permitted = _as_init(status), _names(status["CapPrm"])
+    environment = config["process"]["env"]
     bounding, no_new_privileges = _names(status["CapBnd"]), status.get("NoNewPrivs") == "1"
-    if has_root_of_host(known.pid):
+    if has_root_of_host(pid):
         environment = [f"PATH={DEFAULT_PATH}"]  # the image's PATH does not fit the host
         profile = None
-    elif not _has_given_up(known.pid, status, config):
+    elif not _has_given_up(pid, status, config):
         user, permitted, bounding = {"uid": _NOBODY, "gid": _NOBODY, "additionalGids": []}, [], []
         no_new_privileges = True  # no setuid program either
     spec = process_config(
@@ -77,16 +91,7 @@ def start_exec_half_made(
         no_new_privileges=no_new_privileges,
     )
     spec["capabilities"].update({"effective": permitted, "permitted": permitted})
-    if size:
-        spec["consoleSize"] = {"height": size[0], "width": size[1]}
-    return ExecStart(
-        known,
-        config,
-        spec,
-        stdio=stdio,
-        filter_program=seccomp.compile(profile, container.store.seccomp) if profile else None,
-        beside_init=True,
-    )
+    return spec, profile
 
 
 def has_root_of_host(pid: int) -> bool:

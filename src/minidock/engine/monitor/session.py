@@ -104,9 +104,16 @@ class Session:
         self._stdin_ends = False
         self._paused = False
         self.outputs: dict[int, str] = {}
-        if console is not None:
-            self._stdin = console
-            self.outputs[console] = "stdout"
+        self._open_streams(pipes)
+        self._timer: Timer | None = None
+        self._tracer_deadline = 0.0
+        loop.watch(self.pidfd, READABLE, lambda events: self._on_exit())
+
+    def _open_streams(self, pipes: Pipes | None) -> None:
+        """Watch the process's output; no read or write of its streams may block."""
+        if self.console is not None:
+            self._stdin = self.console
+            self.outputs[self.console] = "stdout"
         elif pipes is not None:
             pipes.close_theirs()
             self._stdin = pipes.stdin
@@ -115,10 +122,7 @@ class Session:
                 os.set_blocking(pipes.stdin, False)
         for fd in self.outputs:
             os.set_blocking(fd, False)
-            loop.watch(fd, READABLE, self._reader(fd))
-        self._timer: Timer | None = None
-        self._tracer_deadline = 0.0
-        loop.watch(self.pidfd, READABLE, lambda events: self._on_exit())
+            self.loop.watch(fd, READABLE, self._reader(fd))
 
     # The clients
 

@@ -47,6 +47,14 @@ class Forbidden(MinidockError):
     exit_code = 1
 
 
+def _check_is_new(store: Store, name: str) -> None:
+    if name in list_names(store):
+        raise Conflict(
+            f"network with name {name} already exists",
+            hint=f"minidock network inspect {name}, or choose another name",
+        )
+
+
 def create(
     store: Store,
     name: str,
@@ -69,11 +77,7 @@ def create(
     _check_options(options)
     with LockedNetworks(store) as files:
         _remove_incomplete(store, files)
-        if name in list_names(store):
-            raise Conflict(
-                f"network with name {name} already exists",
-                hint=f"minidock network inspect {name}, or choose another name",
-            )
+        _check_is_new(store, name)
         state: NetworkDocument = {
             "Name": name,
             "Id": os.urandom(32).hex(),

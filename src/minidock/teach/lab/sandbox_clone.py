@@ -79,17 +79,7 @@ def create_init(group: SandboxCgroup, lab: Files, *, hostname: str, size_mib: in
     os.close(go[0])
     os.close(ready[1])
     try:
-        for kind in ("uid_map", "gid_map"):
-            process.write_proc(f"/proc/{pid}/{kind}", f"0 {ROOT_ID} {IDS}")
-        os.write(go[1], _GO)
-        answer = os.read(ready[0], 4000)
-        if answer != _READY:
-            message = answer.removeprefix(_ERROR).decode(errors="replace")
-            raise MinidockError(
-                f"the lab's sandbox cannot be created: {message or 'PID 1 has ended'}"
-            )
-        group.enable_controllers()
-        os.write(go[1], _GO)
+        _complete_init(pid, group, go=go[1], ready=ready[0])
     except BaseException:
         os.kill(pid, signal.SIGKILL)
         adopted_children.wait_for_init(pid)
@@ -98,6 +88,22 @@ def create_init(group: SandboxCgroup, lab: Files, *, hostname: str, size_mib: in
         os.close(go[1])
         os.close(ready[0])
     return pid
+
+
+def _complete_init(pid: int, group: SandboxCgroup, *, go: int, ready: int) -> None:
+    """The grader's side of the dialogue above, until PID 1 has set the sandbox up.
+
+    go, ready: the grader's ends of the pipes. Raises MinidockError if PID 1 has failed.
+    """
+    for kind in ("uid_map", "gid_map"):
+        process.write_proc(f"/proc/{pid}/{kind}", f"0 {ROOT_ID} {IDS}")
+    os.write(go, _GO)
+    answer = os.read(ready, 4000)
+    if answer != _READY:
+        message = answer.removeprefix(_ERROR).decode(errors="replace")
+        raise MinidockError(f"the lab's sandbox cannot be created: {message or 'PID 1 has ended'}")
+    group.enable_controllers()
+    os.write(go, _GO)
 
 
 def _init(

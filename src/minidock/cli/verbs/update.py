@@ -34,18 +34,7 @@ def update(
 
     if restart is None and all(given is None for given in flags.values()):
         raise Misuse("you must provide one or more flags when using this command")
-    limits: SharedLimits = {
-        "memory": flags["memory"] or 0,
-        "memory_reservation": flags["memory_reservation"] or 0,
-        "memory_swap": flags["memory_swap"] or 0,
-        "cpus": flags["cpus"] or 0,
-        "cpu_shares": flags["cpu_shares"] or 0,
-        "cpu_period": flags["cpu_period"] or 0,
-        "cpu_quota": flags["cpu_quota"] or 0,
-        "cpuset_cpus": flags["cpuset_cpus"] or "",
-        "cpuset_mems": flags["cpuset_mems"] or "",
-        "blkio_weight": flags["blkio_weight"] or 0,
-    }
+    limits = _limits(flags)
     check_memory(limits, updates=True)
     check_cpus(limits)
     check_weight(limits)
@@ -61,3 +50,19 @@ def update(
         return reference
 
     return for_each(arguments, update_one)
+
+
+def _limits(flags: ChangedLimits) -> SharedLimits:
+    """The limits as `run` has them: 0 or "" for one that was not given."""
+    return {
+        "memory": flags["memory"] or 0,
+        "memory_reservation": flags["memory_reservation"] or 0,
+        "memory_swap": flags["memory_swap"] or 0,
+        "cpus": flags["cpus"] or 0,
+        "cpu_shares": flags["cpu_shares"] or 0,
+        "cpu_period": flags["cpu_period"] or 0,
+        "cpu_quota": flags["cpu_quota"] or 0,
+        "cpuset_cpus": flags["cpuset_cpus"] or "",
+        "cpuset_mems": flags["cpuset_mems"] or "",
+        "blkio_weight": flags["blkio_weight"] or 0,
+    }

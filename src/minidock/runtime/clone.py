@@ -19,7 +19,8 @@ from minidock.runtime.init import InitContext, init_program, new_namespace_kinds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from collections.abc import Callable
+    from typing import NoReturn
 
     from minidock.document_types.runtime_spec import OciState, RuntimeConfig
     from minidock.kernel.cgroup import Cgroup
@@ -123,7 +124,11 @@ def _open(path: str, opened: list[int], flags: int = os.O_RDONLY) -> int:
 
 
 def clone_init(
-    kinds: list[str], run_child: Any, *, cgroup_fd: int | None, within: tuple[int | None, str]
+    kinds: list[str],
+    run_child: Callable[[], NoReturn],
+    *,
+    cgroup_fd: int | None,
+    within: tuple[int | None, str],
 ) -> int:
     """Call clone3; to join a PID namespace, first setns(2) there: only children enter it.
 

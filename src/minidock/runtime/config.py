@@ -81,7 +81,7 @@ def check_process(process: Mapping[str, Any]) -> None:
             raise UsageError(f"config.json: process.rlimits: {limit.get('type')!r} is unknown")
 
 
-def _is_command(args: Any) -> bool:
+def _is_command(args: object) -> bool:
     """Whether it is a list of words with at least one, the program."""
     return isinstance(args, list) and bool(args) and all(isinstance(word, str) for word in args)
 
@@ -95,15 +95,16 @@ def _check_hooks(entries: dict[str, Any]) -> None:
                 raise UsageError(f"config.json: hooks.{kind}: path {path!r} is not absolute")
 
 
-def _check_mounts(mounts: list[Any]) -> None:
+def _check_mounts(mounts: list[object]) -> None:
     for entry in mounts:
-        target = _object(entry, "mounts").get("destination")
+        mount = _object(entry, "mounts")
+        target = mount.get("destination")
         if not isinstance(target, str) or not target.startswith("/"):
             raise UsageError(f"config.json: mounts: destination {target!r} is not absolute")
-        if entry.get("uidMappings") or entry.get("gidMappings"):
+        if mount.get("uidMappings") or mount.get("gidMappings"):
             raise UsageError(f"config.json: mounts: {target}: mapped ids are not supported")
-        options = parse_options(entry.get("options") or [], subject=target)
-        if options.copy_up and entry.get("type") != "tmpfs":
+        options = parse_options(mount.get("options") or [], subject=target)
+        if options.copy_up and mount.get("type") != "tmpfs":
             raise UsageError(f"mount option 'tmpcopyup' of {target} is for a tmpfs")
 
 
@@ -143,7 +144,7 @@ def _check_sysctl(name: str, kinds: list[str]) -> None:
         raise UsageError(f"sysctl {name!r} needs a {needs} namespace of the container's own")
 
 
-def _object(value: Any, name: str) -> dict[str, Any]:
+def _object(value: object, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UsageError(f"config.json: {name} must be an object")
     return value

@@ -165,7 +165,7 @@ def _read_resources(path: str) -> Resources:
     return resources
 
 
-def _resources_of_flags(flags: dict[str, Any]) -> Any:  # Resources, field by field
+def _resources_of_flags(flags: dict[str, Any]) -> Resources:
     paths = {
         "blkio_weight": ("blockIO", "weight"), "cpu_period": ("cpu", "period"),
         "cpu_quota": ("cpu", "quota"), "cpu_burst": ("cpu", "burst"),
@@ -175,10 +175,11 @@ def _resources_of_flags(flags: dict[str, Any]) -> Any:  # Resources, field by fi
         "memory_reservation": ("memory", "reservation"), "memory_swap": ("memory", "swap"),
         "pids_limit": ("pids", "limit"),
     }  # fmt: skip
-    resources: dict[str, Any] = {}
+    fields: Any = {}  # those of Resources, by the names above
     for key, (group, name) in paths.items():
         if flags[key] is not None:
-            resources.setdefault(group, {})[name] = flags[key]
+            fields.setdefault(group, {})[name] = flags[key]
+    resources: Resources = fields
     return resources
 
 
@@ -219,13 +220,13 @@ def _for_owner(path: str, flags: int) -> int:
     return os.open(path, flags, 0o666)
 
 
-def _pretty(value: Any) -> str:
+def _pretty(value: object) -> str:
     import json  # for its indentation; costs these commands a few ms
 
     return json.dumps(value, indent="\t", ensure_ascii=False)
 
 
-def _print_json(value: Any) -> None:
+def _print_json(value: object) -> None:
     import json
 
     print(json.dumps(value, indent=2, ensure_ascii=False), end="")

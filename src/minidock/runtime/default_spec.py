@@ -7,12 +7,12 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from minidock.document_types.runtime_spec import Namespace, RuntimeConfig
 
 _CAPABILITIES = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
 _NOEXEC = ["nosuid", "noexec", "nodev"]
 
-TEMPLATE: dict[str, Any] = {
+TEMPLATE: RuntimeConfig = {
     "ociVersion": "1.2.0",
     "process": {
         "terminal": True,
@@ -80,8 +80,8 @@ TEMPLATE: dict[str, Any] = {
 }  # fmt: skip
 
 
-def template(*, with_cgroup_namespace: bool) -> dict[str, Any]:
+def template(*, with_cgroup_namespace: bool) -> RuntimeConfig:
     """The template; as with runc, a cgroup namespace is included on cgroup v2."""
-    linux: dict[str, Any] = TEMPLATE["linux"]
-    more = [{"type": "cgroup"}] if with_cgroup_namespace else []
+    linux = TEMPLATE["linux"]
+    more: list[Namespace] = [{"type": "cgroup"}] if with_cgroup_namespace else []
     return {**TEMPLATE, "linux": {**linux, "namespaces": [*linux["namespaces"], *more]}}

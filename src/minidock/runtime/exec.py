@@ -45,7 +45,7 @@ from minidock.signals import SIGKILL
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, NoReturn
+    from typing import NoReturn
 
     from minidock.document_types.runtime_spec import Process, RuntimeConfig
 
@@ -366,7 +366,7 @@ def _run(
     _guarded(act, theirs, actor="exec")
 
 
-def _guarded(act: Any, theirs: channel.Channel, *, actor: str) -> NoReturn:
+def _guarded(act: Callable[[], object], theirs: channel.Channel, *, actor: str) -> NoReturn:
     """Call `act` in a child that never returns; send its error through the channel."""
     code = 0
     try:

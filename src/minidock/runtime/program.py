@@ -49,7 +49,9 @@ class Step:
 
     __slots__ = ("act", "args", "kwargs", "into", "phase", "line")
 
-    def __init__(self, act: Callable[..., Any], *args: Any, into: str = "", **kwargs: Any) -> None:
+    def __init__(
+        self, act: Callable[..., object], *args: Any, into: str = "", **kwargs: Any
+    ) -> None:
         self.act = act
         self.args = args
         self.kwargs = kwargs
@@ -65,7 +67,7 @@ class Step:
         return f"{filled}{self.act.__name__}({', '.join(words)})"
 
 
-def perform(program: list[Step], slots: dict[str, Any]) -> None:
+def perform(program: list[Step], slots: dict[str, object]) -> None:
     """Perform the steps in order, up to the first error, which is raised."""
     for step in program:
         args = [slots[a.name] if isinstance(a, Slot) else a for a in step.args]

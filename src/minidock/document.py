@@ -35,10 +35,15 @@ from minidock.numerals import is_decimal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import Any, TypeVar
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any, TypeAlias, TypeVar
 
     T = TypeVar("T")
+    # As the table above has it. A function may take values of one type only: hence Any.
+    Shape: TypeAlias = """(
+        type | Callable[[Any], bool] | tuple[Shape, ...] | list[Shape] | Mapping[str, Shape]
+        | Each | None
+    )"""
 
 LONGEST_BYTES = 64 << 20  # a network with 65,534 leases takes a third of that
 _BLOCK_BYTES = 4096
@@ -51,11 +56,11 @@ _KINDS = {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a FIFO", stat.S_IFLNK: "a 
 class Each:
     """The shape of an object with arbitrary keys, whose values all have one shape."""
 
-    def __init__(self, shape: object) -> None:
+    def __init__(self, shape: Shape) -> None:
         self.shape = shape
 
 
-def read(path: str, shape: object) -> Any:
+def read(path: str, shape: Shape) -> Any:
     """Read a document and return its value, to which the caller gives the type of its shape.
 
     Raises FileNotFoundError; DamagedFile if the value does not match `shape`.
@@ -63,7 +68,7 @@ def read(path: str, shape: object) -> Any:
     return parse(read_bytes(path), path, shape)
 
 
-def parse(content: bytes, path: str, shape: object) -> Any:
+def parse(content: bytes, path: str, shape: Shape) -> Any:
     """Parse the content of a document. Raises DamagedFile."""
     try:
         value = jsontext.loads(content)
@@ -133,7 +138,7 @@ def _kind_of(path: str) -> str:
     return "" if kind == stat.S_IFREG else f"it is {_KINDS.get(kind, 'a device or a socket')}"
 
 
-def _mismatch(value: Any, shape: object, where: str) -> str:
+def _mismatch(value: Any, shape: Shape, where: str) -> str:
     """Return the first mismatch, such as "State.Running: not a bool"; "" if the value matches."""
     if isinstance(shape, tuple):
         answers = [_mismatch(value, one, where) for one in shape]
@@ -148,7 +153,7 @@ def _mismatch(value: Any, shape: object, where: str) -> str:
     return next((wrong for at, item, inner in items if (wrong := _mismatch(item, inner, at))), "")
 
 
-def _wrong_kind(value: object, shape: object) -> str:
+def _wrong_kind(value: object, shape: Shape) -> str:
     """What is wrong with a value, whatever is inside it: "not a list"; "" if nothing is."""
     if shape is None:
         return "" if value is None else "not null"
@@ -162,7 +167,7 @@ def _wrong_kind(value: object, shape: object) -> str:
     return "" if isinstance(value, dict) else "not an object"
 
 
-def _items(value: Any, shape: object, where: str) -> Iterator[tuple[str, Any, Any]]:
+def _items(value: Any, shape: Shape, where: str) -> Iterator[tuple[str, Any, Any]]:
     """What is inside a list or an object, each as (place, value, shape)."""
     if isinstance(shape, list):
         for number, item in enumerate(value):

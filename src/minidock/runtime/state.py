@@ -29,9 +29,10 @@ from minidock.runtime.release import OCI_VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from minidock.document import Shape
     from minidock.document_types.runtime_spec import OciState, StateDocument
 
-_SHAPE = {
+_SHAPE: Shape = {
     "id": str, "pid": int, "startTime?": int, "bundle": str, "cgroup": [str], "rootfs?": str,
     "created?": str, "annotations?": Each(str), "hooks?": dict, "keyring?": str,
 }  # fmt: skip

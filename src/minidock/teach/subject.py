@@ -21,6 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from minidock.document import Shape
     from minidock.engine.container.containers import Container
     from minidock.kernel.record import Begin, End
     from minidock.paths import Store
@@ -32,12 +33,12 @@ def _is_number(value: object) -> bool:
 
 
 # The shapes of kernel/record.py; earlier versions had other tags.
-_BEGIN = {
+_BEGIN: Shape = {
     "id": str, "begin": _is_number, "actor": str, "pid": _is_number, "t": _is_number, "op": str,
     "args": dict, "isolation?": [str], "phase": str, "line": _is_number, "wait?": bool,
     "story?": str,
 }  # fmt: skip
-_END = {
+_END: Shape = {
     "id": str, "end": _is_number, "actor": str, "pid": _is_number, "us": _is_number,
     "errno?": _is_number, "said?": str, "hint?": str,
 }  # fmt: skip

@@ -26,10 +26,11 @@ from minidock.kernel.flock import try_lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from minidock.document import Shape
     from minidock.document_types.store import EndNote
     from minidock.paths import Store
 
-_END = {"ExitCode": int, "OOMKilled": bool, "Error": str, "FinishedAt": str}  # of a note
+_END: Shape = {"ExitCode": int, "OOMKilled": bool, "Error": str, "FinishedAt": str}  # of a note
 
 
 def repair(container: Container) -> bool:

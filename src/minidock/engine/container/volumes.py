@@ -37,9 +37,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import builtins
 
+    from minidock.document import Shape
     from minidock.document_types.store import VolumeDocument, VolumeInspect
 
-_SHAPE = {
+_SHAPE: Shape = {
     "Name": str, "CreatedAt": str, "Driver": str, "Scope": str, "Labels": (Each(str), None),
     "Options": (Each(str), None),
 }  # fmt: skip

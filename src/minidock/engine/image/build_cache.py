@@ -31,12 +31,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from minidock.document import Shape
     from minidock.document_types.store import CacheRecord
     from minidock.engine.image.layers import StagedLayer
     from minidock.paths import Store
 
 
-SHAPE = {"diff_id": str, "chain_id": is_digest, "created": str, "size": int, "says": str}
+SHAPE: Shape = {"diff_id": str, "chain_id": is_digest, "created": str, "size": int, "says": str}
 
 
 class CachedStep:

@@ -25,14 +25,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from minidock.document import Shape
     from minidock.document_types.image import ImageCatalogue
     from minidock.paths import Store
 
-_RECORD = {
+_RECORD: Shape = {
     "layers": [is_digest], "size": int, "created": str, "parent": str, "tagged": str,
     "removed?": bool,
 }  # fmt: skip
-_SHAPE = {"images": Each(_RECORD), "references": Each(str)}
+_SHAPE: Shape = {"images": Each(_RECORD), "references": Each(str)}
 
 
 def read(store: Store) -> ImageCatalogue:

@@ -35,12 +35,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import NoReturn
 
+    from minidock.document import Shape
     from minidock.document_types.image import LayerRecord, Unpacked, UnpackFailure
     from minidock.engine.image.archive_file import Progress
     from minidock.engine.image.upper import Upper
     from minidock.paths import Store
 
-_SHAPE = {"diff_id": str, "size": int, "tar_size": int}
+_SHAPE: Shape = {"diff_id": str, "size": int, "tar_size": int}
 _RELOAD_HINT = "remove the images that use this layer, and load, pull or build them again"
 _PIPE_BYTES = 1 << 20
 _F_SETPIPE_SZ = 1031

@@ -44,6 +44,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from minidock.document import Shape
     from minidock.document_types.image import ImageRecord
     from minidock.document_types.runtime_spec import StateDocument
     from minidock.paths import ContainerPaths, Store
@@ -316,7 +317,7 @@ def _cache(store: Store) -> Iterator[Leftover]:
 # --- any file ------------------------------------------------------------------------------------
 
 
-def _json_file(store: Store, path: str, shape: object) -> Iterator[Leftover]:
+def _json_file(store: Store, path: str, shape: Shape) -> Iterator[Leftover]:
     try:
         document.read(path, shape)
     except FileNotFoundError:
@@ -325,7 +326,7 @@ def _json_file(store: Store, path: str, shape: object) -> Iterator[Leftover]:
         yield _leftover(error, partial(set_aside, store, path))
 
 
-def _json_lines(store: Store, path: str, shape: object) -> Iterator[Leftover]:
+def _json_lines(store: Store, path: str, shape: Shape) -> Iterator[Leftover]:
     """Check a file of JSON lines and its predecessor; a line cut off by a power cut is valid."""
     for file in (f"{path}.1", path):
         try:

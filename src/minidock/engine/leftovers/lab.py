@@ -27,9 +27,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from minidock.document import Shape
     from minidock.paths import Store
 
-NOTE_SHAPE = {"id?": str, "seed": str, "kept": Each(str), "hints": int}
+NOTE_SHAPE: Shape = {"id?": str, "seed": str, "kept": Each(str), "hints": int}
 _WHY = "of a lab set-up that has no fault.json"
 
 

@@ -25,13 +25,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from minidock.document import Shape
     from minidock.document_types.host_config import HostConfig
     from minidock.paths import Store
 
 _LINE_BYTES = 16 * 1024
 _BLOCK_BYTES = 64 * 1024
 _POLL_SECONDS = 0.1
-_RECORD_TYPES = {"log": str, "stream": str, "time": str}
+_RECORD_TYPES: Shape = {"log": str, "stream": str, "time": str}
 _MAX_LINE_BYTES = 1 << 20
 _HINT = "--log-opt max-size=10m --log-opt max-file=3"
 

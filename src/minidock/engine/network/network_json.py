@@ -31,15 +31,16 @@ from minidock.paths import is_component
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from minidock.document import Shape
     from minidock.document_types.network import ContainerBinding, NetworkDocument
     from minidock.paths import Store
 
-_BINDING = {"HostIp": str, "HostPort": (int, str), "Proto": str, "ContainerPort": (int, str)}
-_LEASE = {
+_BINDING: Shape = {"HostIp": str, "HostPort": (int, str), "Proto": str, "ContainerPort": (int, str)}
+_LEASE: Shape = {
     "Address": str, "EndpointID?": str, "MacAddress?": str, "Bindings?": [_BINDING],
     "Cable?": str, "Interface?": str, "Names?": ([str], None),
 }  # fmt: skip
-_SHAPE = {
+_SHAPE: Shape = {
     "Name": str, "Id": str, "Created": str, "Driver": str, "Leases": Each(_LEASE), "Device?": str,
     "Subnet?": str, "Gateway?": str, "Internal?": bool, "Attachable?": bool,
     "Labels?": (Each(str), None), "Options?": (Each(str), None), "Asked?": (dict, None),

@@ -19,6 +19,7 @@ from minidock.errors import DamagedFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from minidock.document import Shape
     from minidock.document_types.image import BlobRecord
     from minidock.paths import Store
 
@@ -26,7 +27,7 @@ _BLOBS_MAX = 8
 _REPOSITORIES_MAX = 16
 
 
-_SHAPE = [{"digest": str, "size": int, "media_type": str, "at": [str]}]
+_SHAPE: Shape = [{"digest": str, "size": int, "media_type": str, "at": [str]}]
 
 
 class Blob:

@@ -21,28 +21,36 @@ from minidock.paths import ContainerPaths, Store, is_sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from minidock.document import Shape
     from minidock.document_types.container import ContainerDocument
 
-_WORDS = ([str], None)
-_STATE = {
+_WORDS: Shape = ([str], None)
+_STATE: Shape = {
     "Status": str, "Running": bool, "Paused": bool, "Restarting": bool, "OOMKilled": bool,
     "Pid": int, "ExitCode": int, "Error": str, "StartedAt": str, "FinishedAt": str,
     "Health?": {"Status": str, "FailingStreak": int, "Log": [dict]},
 }  # fmt: skip
-_CONFIG = {
+_CONFIG: Shape = {
     "Image": str, "Hostname": str, "User": str, "WorkingDir": str, "Env": [str], "Cmd": _WORDS,
     "Entrypoint": _WORDS, "Labels": (Each(str), None),
 }  # fmt: skip
-_HOST = {
+_HOST: Shape = {
     "NetworkMode": str, "AutoRemove?": (bool, None), "RestartPolicy?": (dict, None),
     "LogConfig?": (dict, None), "Binds?": _WORDS, "StorageOpt?": (Each(str), None),
 }  # fmt: skip
-_POINT = {"Type": str, "Destination": str, "Source?": str, "Name?": str, "Mode?": str, "RW?": bool}
-_ENDPOINT = {
+_POINT: Shape = {
+    "Type": str,
+    "Destination": str,
+    "Source?": str,
+    "Name?": str,
+    "Mode?": str,
+    "RW?": bool,
+}
+_ENDPOINT: Shape = {
     "NetworkID": str, "IPAddress?": str, "MacAddress?": (str, None), "DNSNames?": _WORDS,
     "Aliases?": _WORDS,
 }  # fmt: skip
-_SHAPE = {
+_SHAPE: Shape = {
     "Id": str, "Name": str, "Created": str, "Image": str, "Path": str, "Args": [str],
     "RestartCount": int, "State": _STATE, "Config": _CONFIG, "HostConfig": _HOST,
     "Mounts": [_POINT],

@@ -36,10 +36,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from minidock.document import Shape
     from minidock.document_types.store import Event
     from minidock.paths import Store
 
-SHAPE = {
+SHAPE: Shape = {
     "Type": str, "Action": str, "Actor": {"ID": str, "Attributes": Each(str)}, "scope": str,
     "time": int, "timeNano": int, "status?": str, "id?": str, "from?": str,
 }  # fmt: skip
@@ -108,7 +109,7 @@ def read(
         if is_cut_off(line):
             continue
         try:
-            event = parse(line, store.events, SHAPE)
+            event: Event = parse(line, store.events, SHAPE)
             if not 0 <= event["timeNano"] < _NEVER:
                 raise DamagedFile(store.events, f"timeNano: {event['timeNano']!r:.80} is invalid")
         except DamagedFile as error:

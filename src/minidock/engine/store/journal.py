@@ -24,10 +24,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from minidock.document import Shape
     from minidock.kernel.record import Begin, End
     from minidock.paths import ContainerPaths
 
-SHAPE = {"id": str}  # of every record; the rest: kernel/record.py
+SHAPE: Shape = {"id": str}  # of every record; the rest: kernel/record.py
 _SIGKILL = 9
 _LONGEST_BYTES = 1024 * 1024  # about seven restarts
 _own: tuple[int, Numbers] | None = None  # the pid of this process, and its ids

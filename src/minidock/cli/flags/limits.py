@@ -223,7 +223,7 @@ def update_flags(function: F) -> F:
     """Declare the limits that `update` can change; the value is None if a flag is not given."""
     pids = value("--pids-limit", type=INT, help="Maximum number of processes (-1: unlimited)")
     declared = in_section("Resource limits", *_SHARED, pids)(function)
-    declared.flags = [flag.optional() for flag in declared.flags]  # type: ignore[attr-defined]
+    declared.__dict__["flags"] = [flag.optional() for flag in declared.__dict__["flags"]]
     return declared
 
 
@@ -281,9 +281,8 @@ def check_weight(flags: SharedLimits) -> None:
 
 def check_memory(flags: SharedLimits, *, updates: bool = False) -> None:
     """Refuse memory limits that the daemon refuses. updates: limits may be set already."""
-    memory, swap, reservation = (
-        flags["memory"], flags["memory_swap"], flags["memory_reservation"],
-    )  # fmt: skip
+    memory, swap = flags["memory"], flags["memory_swap"]
+    reservation = flags["memory_reservation"]
     if 0 < memory < _MINIMUM_MEMORY:
         raise Unavailable("Minimum memory limit allowed is 6MB")
     if memory > 0 and 0 < swap < memory:

@@ -185,7 +185,7 @@ def in_section(title: str, *declarations: Decorator) -> Decorator:
         known = list(getattr(function, "flags", ()))
         for declaration in reversed(declarations):
             function = declaration(function)
-        for flag in function.flags:  # type: ignore[attr-defined]
+        for flag in getattr(function, "flags", ()):
             if flag not in known:
                 flag.section = title
         return function

@@ -244,7 +244,7 @@ def _join(items: list[str] | Nil, separator: str) -> str:
     return separator.join([] if isinstance(items, Nil) else items)
 
 
-def _split(text: str, separator: str) -> list[str]:
+def _split(text: str, separator: str) -> Slice:
     return Slice("[]string", text.split(separator) if separator else list(text))
 
 

@@ -53,7 +53,7 @@ class Number(str):
     __slots__ = ()
 
 
-class Slice(list):  # type: ignore[type-arg]
+class Slice(list[object]):
     """A slice of a known type, such as "[]string"."""
 
     def __init__(self, type_name: str, items: Iterable[object] = ()) -> None:
@@ -61,7 +61,7 @@ class Slice(list):  # type: ignore[type-arg]
         self.type_name = type_name
 
 
-class Map(dict):  # type: ignore[type-arg]
+class Map(dict[str, object]):
     """A map of a known type, such as "map[string]string"."""
 
     def __init__(self, type_name: str, items: Iterable[tuple[str, object]] = ()) -> None:

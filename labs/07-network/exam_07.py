@@ -120,7 +120,7 @@ def bridge(exam: Exam) -> str:
     return f"{BRIDGE} is up, with {GATEWAY}/24"
 
 
-def cable(exam: Exam) -> str:
+def veth(exam: Exam) -> str:
     inside = {each["ifname"]: each for each in ip(exam.of(lan_with_box).first.net, "-d", "link")}
     eth0 = inside.get("eth0")
     if eth0 is None:
@@ -188,7 +188,7 @@ def address_again(exam: Exam) -> str:
     return f"two boxes had {THIRD}, one after the other, and both answered at once"
 
 
-def cable_gone(exam: Exam) -> str:
+def veth_gone(exam: Exam) -> str:
     home = exam.of(lan_with_box)
     before = home.bridge_ports()
     if BRIDGE not in before:

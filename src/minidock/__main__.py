@@ -10,7 +10,7 @@ from minidock.cli.frame.monitor_warmup import start_monitor_early
 
 def main() -> int:
     """Run the command line; returns the exit code."""
-    # As dockerd's: what is made for containers is theirs to read, whoever typed the command.
+    # As in dockerd: files for containers must be readable in them, for any caller's umask.
     os.umask(0o022)
     start_monitor_early(
         sys.argv[1:]

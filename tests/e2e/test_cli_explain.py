@@ -98,7 +98,7 @@ def test_a_step_that_failed_ends_the_story_with_its_errno_and_a_hint(
     assert ending.splitlines() == [
         f"The command was not started: {said}",
         f"  It failed in operation {number}, mount.mount_filesystem of init; "
-        "all before it was unmade again.",
+        "all earlier ones were undone.",
         "  Raises KernelError: ENODEV for an unknown file system, EINVAL for unknown data, EPERM.",
         "  see: minidock explain mount.mount_filesystem",
     ]

@@ -123,7 +123,7 @@ def _is_whiteout(box: Box) -> bool:
     return stat.S_ISCHR(found.st_mode) and found.st_rdev == 0
 
 
-def _cable(box: Box) -> str:
+def _veth(box: Box) -> str:
     index = json.loads(box.enter("-n ip -j link show eth0"))[0]["link_index"]
     return next(x["ifname"] for x in json.loads(sh("ip -j link")) if x["ifindex"] == index)
 
@@ -220,7 +220,7 @@ GUESSES: dict[str, Callable[[Box], str]] = {
     "hosts-file": lambda box: BOUND,
     "mounts-on-the-host": lambda box: "its root alone",
     "gateway": lambda box: box.bridge_address,
-    "cable": _cable,
+    "veth": _veth,
     "rule-of-the-port": lambda box: f"{box.address}:80",
     "chain-of-a-local-packet": lambda box: "OUTPUT",
     "sender": _sender,

@@ -1,8 +1,8 @@
-"""The network of the box: a namespace, a cable, and a bridge to plug it into. Yours to write.
+"""The network of the box: a namespace, a veth pair, and a bridge to attach it to. Yours to write.
 
 host                                      |  box
 BRIDGE, with the address --gateway        |
-   └─ veth71  ════════ the cable ═════════|═ eth0, with the address --ip
+   └─ veth71  ══════ the veth pair ═══════|═ eth0, with the address --ip
                                           |  lo, 127.0.0.1
 """
 
@@ -24,7 +24,7 @@ def before(box):
 
 
 def beside(box):
-    """Lay the cable: one end into the bridge, the other into the namespace of the child."""
+    """Create the veth pair: one end on the bridge, the other in the child's namespace."""
     # TODO: the child is there, in its new namespace, and waits: its pid is box.pid.
     # TODO: which MAC address should eth0 have? See the README, "Who has 172.30.0.4?"
 
@@ -36,8 +36,8 @@ def inside(box):
 
 
 def after(box):
-    """Take the cable away. The bridge stays: it is the network, others may be on it."""
-    # TODO: this is called too where something above has failed, before there was a cable.
+    """Delete the veth pair. The bridge stays: other boxes may be on it."""
+    # TODO: this is also called if a step above has failed, before the veth pair was created.
 
 
 def run(*words, text=""):

@@ -1,8 +1,8 @@
-"""The network of the box: a namespace, a cable, and a bridge to plug it into.
+"""The network of the box: a namespace, a veth pair, and a bridge to attach it to.
 
 host                                      |  box
 BRIDGE, with the address --gateway        |
-   └─ veth71  ════════ the cable ═════════|═ eth0, with the address --ip
+   └─ veth71  ══════ the veth pair ═══════|═ eth0, with the address --ip
                                           |  lo, 127.0.0.1
 """
 
@@ -18,7 +18,7 @@ def options(parser):
     parser.add_argument("--network", metavar="BRIDGE", help="plug the box into this bridge")
     parser.add_argument("--ip", type=IPv4Interface, metavar="ADDRESS/LENGTH", help="of the box")
     parser.add_argument("--gateway", type=IPv4Address, metavar="ADDRESS", help="of the bridge")
-    parser.set_defaults(cable=None)
+    parser.set_defaults(veth=None)
 
 
 def before(box):
@@ -28,7 +28,7 @@ def before(box):
     if not (box.ip and box.gateway):
         raise OSError("--network needs --ip and --gateway too")
     if not exists(box.network):
-        mac = mac_of(box.gateway)  # or it has the lowest one of its cables, now this, now that
+        mac = mac_of(box.gateway)  # or it has the lowest one of its veths, which changes
         run("ip", "link", "add", "name", box.network, "address", mac, "type", "bridge")
     length = box.ip.network.prefixlen
     run("ip", "address", "replace", f"{box.gateway}/{length}", "dev", box.network)
@@ -36,14 +36,14 @@ def before(box):
 
 
 def beside(box):
-    """Lay the cable: one end into the bridge, the other into the namespace of the child."""
+    """Create the veth pair: one end on the bridge, the other in the child's namespace."""
     if not box.network:
         return
-    cable = f"veth{box.pid}"
-    near = ["name", cable, "up", "master", box.network]
+    veth = f"veth{box.pid}"
+    near = ["name", veth, "up", "master", box.network]
     far = ["name", "eth0", "address", mac_of(box.ip.ip), "netns", str(box.pid)]
     run("ip", "link", "add", *near, "type", "veth", "peer", *far)
-    box.cable = cable  # from here on there is something to take away
+    box.veth = veth  # from here on it must be deleted
 
 
 def inside(box):
@@ -57,10 +57,10 @@ def inside(box):
 
 
 def after(box):
-    """Take the cable away. The bridge stays: it is the network, others may be on it."""
+    """Delete the veth pair. The bridge stays: other boxes may be on it."""
     # The kernel would do it too, with the namespace, but in its own time: it may be ahead of us.
-    if box.cable and exists(box.cable):
-        subprocess.run(["ip", "link", "delete", "dev", box.cable], stderr=subprocess.DEVNULL)
+    if box.veth and exists(box.veth):
+        subprocess.run(["ip", "link", "delete", "dev", box.veth], stderr=subprocess.DEVNULL)
 
 
 def exists(device):

@@ -328,7 +328,7 @@ def add_default_route(where: Netlink, device: str, gateway: str) -> None:
 
     Without it: the container reaches its neighbours; any other address is "Network is unreachable".
 
-    Raises KernelError: ENETUNREACH where the gateway is no neighbour, or the device is down.
+    Raises KernelError: ENETUNREACH if the gateway is not a neighbour, or the device is down.
     """
     _default_route(where, device, gateway, flags=NLM_F_CREATE | NLM_F_EXCL)
 
@@ -344,7 +344,7 @@ def replace_default_route(where: Netlink, device: str, gateway: str) -> None:
     Without it: packets still go to the disconnected network; if the old route were deleted first,
     they would be dropped for a moment.
 
-    Raises KernelError: ENETUNREACH where the gateway is no neighbour, or the device is down.
+    Raises KernelError: ENETUNREACH if the gateway is not a neighbour, or the device is down.
     """
     _default_route(where, device, gateway, flags=NLM_F_CREATE | NLM_F_REPLACE)
 

@@ -67,7 +67,7 @@ def write_ending(container: Container, ops: list[JournalEntry], page: Page) -> N
         return
     record = failed.record
     number, actor, op = failed.number, record["actor"], record["op"]
-    place = _("It failed in operation {number}, {op} of {actor}; all before it was unmade again.")
+    place = _("It failed in operation {number}, {op} of {actor}; all earlier ones were undone.")
     page.fold(place.format(number=number, actor=actor, op=op), "  ")
     write_hint(failed, page, "  ")
     for kind, text in pieces(REGISTRY[op]):

@@ -49,12 +49,12 @@ def packet(arguments: tuple[str, ...], **flags: object) -> int:
     else:
         found = target.resolve(store, *target.parse(arguments[0]))
     result = probe.send(store, found, start=start)
-    told = walk(result, Steps(store))
+    answer = walk(result, Steps(store))
     if flags["json"]:
-        print(json.dumps(output.plain(told), ensure_ascii=False))
+        print(json.dumps(output.plain(answer), ensure_ascii=False))
     else:
-        output.write(told, sys.stdout)
-    return 0 if told.verdict.status != "stopped" else 1
+        output.write(answer, sys.stdout)
+    return 0 if answer.verdict.status != "stopped" else 1
 
 
 def _dns(store: Store, arguments: tuple[str, ...], name: str, flags: dict[str, object]) -> int:
@@ -66,9 +66,9 @@ def _dns(store: Store, arguments: tuple[str, ...], name: str, flags: dict[str, o
         raise UsageError(
             "--dns requires exactly one container", hint="minidock packet CONTAINER --dns NAME"
         )
-    told = dns_walk.follow(store, arguments[0], name)
+    answer = dns_walk.follow(store, arguments[0], name)
     if flags["json"]:
-        print(json.dumps(output.plain_dns(told), ensure_ascii=False))
+        print(json.dumps(output.plain_dns(answer), ensure_ascii=False))
     else:
-        output.write_dns(told, sys.stdout)
-    return 0 if told.verdict.status != "stopped" else 1
+        output.write_dns(answer, sys.stdout)
+    return 0 if answer.verdict.status != "stopped" else 1

@@ -204,7 +204,7 @@ class _Reader:
             ) from None
 
     def _contents(self, file: int) -> bytes:
-        """A file's contents; its st_size is no limit: it may grow, or be sparse."""
+        """Read a file's contents; its st_size is not reliable: it may grow, or be sparse."""
         chunks = []
         while chunk := os.read(file, _CHUNK_BYTES):
             chunks.append(chunk)

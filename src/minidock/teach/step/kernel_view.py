@@ -110,7 +110,7 @@ def _show_process(pid: int, out: TextIO) -> None:
 def _show_namespaces(pid: int, hostname: str, out: TextIO) -> None:
     _part(out, "namespaces", f"ls -l /proc/{pid}/ns")
     for kind in _KINDS:
-        own, host = (os.readlink(f"/proc/{who}/ns/{kind}") for who in (pid, "self"))
+        own, host = (os.readlink(f"/proc/{process}/ns/{kind}") for process in (pid, "self"))
         whose = "the host's" if own == host else "its own"
         more = f": hostname {hostname}" if kind == "uts" else ""
         out.write(f"             {own:<22} {whose}{more}\n")

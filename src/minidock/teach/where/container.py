@@ -182,11 +182,11 @@ def _processes(container: Container, pid: int) -> list[Part]:
         number = "has the same pid inside" if shared else f"is {inside} in its PID namespace"
     mounts = [line.split() for line in mount_table(pid)]
     kinds = Counter(fields[fields.index("-") + 1] for fields in mounts)
-    told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(4))
+    types = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(4))
     parts += [
         Part("init", str(pid), f"process {pid} of the host {number}",
              ["grep", "-E", "^(Name|PPid|NSpid|Seccomp|CapBnd)", f"/proc/{pid}/status"]),
-        Part("mount table", f"/proc/{pid}/mountinfo", f"{plural(len(mounts), 'mount')}: {told}, …",
+        Part("mount table", f"/proc/{pid}/mountinfo", f"{plural(len(mounts), 'mount')}: {types}, …",
              ["cat", f"/proc/{pid}/mountinfo"]),
     ]  # fmt: skip
     for mount in container.document["Mounts"]:

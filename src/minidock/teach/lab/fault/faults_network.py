@@ -131,7 +131,7 @@ iptables -P FORWARD $FORWARD_POLICY
     ),
 )
 
-CABLES = (
+LINKS = (
     Fault(
         name="bridge-down",
         part="bridge",
@@ -142,8 +142,8 @@ CABLES = (
         look=(_PACKET, "ip link show type bridge"),
     ),
     Fault(
-        name="cable-unplugged",
-        part="cable",
+        name="veth-detached",
+        part="veth",
         breaks=(*_ALL_OF_WEB, "datagrams"),
         inject="ip link set dev $WEB_VETH nomaster",
         fix="ip link set dev $WEB_VETH master $BRIDGE\n"
@@ -152,8 +152,8 @@ CABLES = (
         look=(_PACKET, "minidock where lab-web", "ip link show type veth"),
     ),
     Fault(
-        name="thin-cable",
-        part="cable",
+        name="small-mtu",
+        part="veth",
         breaks=("datagrams",),
         inject="ip link set dev $WEB_VETH mtu 600",
         fix="ip link set dev $WEB_VETH mtu 1500\nip link set dev $BRIDGE mtu 1500",
@@ -279,4 +279,4 @@ echo "$lines" > $CLIENT_HOME/hosts
     ),
 )
 
-FAULTS = FIREWALL + CABLES + NAMES
+FAULTS = FIREWALL + LINKS + NAMES

@@ -75,7 +75,7 @@ def change_of_mode(scene: Scene) -> Steps:
     yield Answer(
         answer,
         why="An inode cannot be half in one file system and half in another, so a chmod of 1 GB "
-        "copies 1 GB; unless overlayfs is told metacopy=on.",
+        "copies 1 GB; unless overlayfs is mounted with metacopy=on.",
         command=f"ls -l {copy}",
     )
 
@@ -90,8 +90,8 @@ def whiteout(scene: Scene) -> Steps:
     scene.exec("rm", "/bin/vi")
     yield Answer(
         kind_of(f"{scene.upper}/bin/vi"),
-        why="A whiteout. The layer is others' too and stays as it is, so the upper directory has "
-        "to say that there is none.",
+        why="A whiteout. Other containers share the layer, so the upper directory has to "
+        "record the removal.",
         command=f"ls -l {scene.upper}/bin/vi",
     )
 

@@ -51,11 +51,11 @@ def gateway(scene: Scene) -> Steps:
 
 
 @question
-def cable(scene: Scene) -> Steps:
+def veth(scene: Scene) -> Steps:
     others = [name for name in links() if not name.startswith("veth")]
     end = link_by_index(int(scene.exec("cat", "/sys/class/net/eth0/iflink").output))
     yield Prompt(
-        "The container's eth0 is one end of a cable. Which interface of the host is the other?",
+        "The container's eth0 is one end of a veth pair. Which interface of the host is the other?",
         *sorted({end, scene.store.bridge, "lo", others[0]}),
         hint="ip link",
     )

@@ -60,7 +60,7 @@ def parent(scene: Scene) -> Steps:
     )  # fmt: skip
     yield Answer(
         _named(scene, int(status(scene.pid, "PPid"))),
-        why="The monitor bore it, keeps its output, and waits for its end; commands come and go.",
+        why="The monitor is its parent, stores its output, and waits for it; commands exit.",
         command=f"ps -o pid,args -p $(ps -o ppid= -p {scene.pid})",
     )
 
@@ -120,7 +120,7 @@ def outside_the_cgroup(scene: Scene) -> Steps:
     outside = [name for pid, name in known.items() if pid not in inside]
     yield Answer(
         ", ".join(outside) or "all three are in it",
-        why="What init bears is born into its cgroup. The monitor must not suffer from the "
+        why="Children of init start in its cgroup. The monitor must not suffer from the "
         "container's limits: it has to be there when they are met.",
         command=f"cat /proc/{scene.pid}/cgroup /proc/{scene.monitor}/cgroup",
     )

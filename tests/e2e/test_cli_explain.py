@@ -153,7 +153,7 @@ def test_an_operation_is_explained_by_its_name_and_by_its_man_page(minidock: Min
         text = minidock.ok("explain", name)
         assert text.startswith("mount.pivot_root(new_root, put_old) · pivot_root(2)\n")
         assert "EINVAL" in text
-        assert "Without it: the host's tree stays in reach." in text
+        assert "Without it: the host's file system stays reachable." in text
         assert re.search(r"called in +runtime/rootfs.py:\d+  enter_steps\n +Change the root", text)
         assert "man 2 pivot_root" in text
     result = minidock("explain", "no_such_thing")

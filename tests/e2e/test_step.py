@@ -204,7 +204,7 @@ def test_a_session_with_breaks_a_look_at_the_kernel_and_a_shell_inside(
     say(child, "break pivot_root(2)")
     assert "breakpoints: pivot_root" in say(child, "b")
     assert shown_op(say(child, "continue")) == "mount.pivot_root"
-    assert "the host's tree stays in reach" in say(child, "explain")
+    assert "the host's file system stays reachable" in say(child, "explain")
     assert "Created" in minidock.ok("ps", "-a", "--format", "{{.Status}}")
 
     told = say(child, "inspect")

@@ -7,7 +7,7 @@ import pytest
 from minidock.errors import UsageError
 from minidock.teach.language import available, language
 
-SENTENCE = "Make a cgroup, by making its directory."
+SENTENCE = "Create a cgroup by creating its directory."
 
 
 def speaks_russian(wanted: str, **environment: str) -> bool:

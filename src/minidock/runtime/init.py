@@ -135,7 +135,7 @@ def namespace_steps(config: RuntimeConfig, context: InitContext) -> list[Step]:
     steps = [
         Step(namespace.setns, fd, [kind], place=paths[kind]) for kind, fd in context.joined.items()
     ]
-    steps += session_steps(context.inherited)  # not the session of whoever calls the runtime
+    steps += session_steps(context.inherited)  # not the session of the caller
     if "cgroup" in new:
         steps.append(Step(namespace.unshare, ["cgroup"]))
     if "network" in new:

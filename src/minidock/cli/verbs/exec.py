@@ -74,6 +74,7 @@ def execute(
 
 
 def _execute_detached(container: str, process: ExecConfig) -> int:
+    """Return as soon as the command runs; one that does not exist is exit code 1."""
     from minidock.engine.monitor.exec_client import execute as execute_in
 
     try:
@@ -84,6 +85,7 @@ def _execute_detached(container: str, process: ExecConfig) -> int:
 
 
 def _execute_attached(container: str, process: ExecConfig, *, detach_keys: str) -> int:
+    """Relay the streams until the command exits; returns its exit code."""
     from minidock.engine.monitor.attach import Attachment
     from minidock.engine.monitor.exec_client import execute as execute_in
 

@@ -45,7 +45,7 @@ def what_says_virtual(read: Callable[[str], str | None]) -> str:
 
 
 def _what_firmware_says(read: Callable[[str], str | None]) -> str:
-    """The same, of the device tree and of DMI."""
+    """The file of the device tree or of DMI, and the word in it, that tell of a virtual machine."""
     if kind := (read("/proc/device-tree/hypervisor/compatible") or "").strip("\0"):
         return f"/proc/device-tree/hypervisor/compatible: {kind}"
     if "linux,dummy-virt" in (read("/proc/device-tree/compatible") or ""):

@@ -161,7 +161,7 @@ class Authorizer:
     def _post_refresh(
         self, realm: str, service: str, scopes: tuple[str, ...], refresh_token: str
     ) -> Response:
-        """Exchange the refresh token, which a login has stored: OAuth 2."""
+        """Exchange the refresh token that a login has stored for an access token (OAuth 2)."""
         fields = [
             ("service", service),
             ("scope", " ".join(scopes)),
@@ -179,7 +179,7 @@ class Authorizer:
     def _get_token(
         self, realm: str, service: str, scopes: tuple[str, ...], *, offline: bool
     ) -> Response:
-        """Ask with name and password, or as nobody."""
+        """Request a token with user and password, or anonymously."""
         fields = [("service", service), *(("scope", scope) for scope in scopes)]
         headers = {}
         if self._credentials and self._credentials.user:

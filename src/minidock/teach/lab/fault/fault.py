@@ -9,7 +9,7 @@ from minidock.numerals import is_decimal
 
 # A seed that is a number N selects the Nth fault of an order in which neighbours differ. The order
 # comes from a hash of the names, so it is the same on every machine; this word is its salt.
-_ORDER = "bread and cheese"
+_ORDER = "eggs and lemon"
 
 
 @dataclass(frozen=True)

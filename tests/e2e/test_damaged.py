@@ -295,6 +295,59 @@ def test_no_damaged_file_breaks_a_command(scene: Scene, tmp_path: Path) -> None:
     assert not failures, f"{len(failures)} of {turn}:\n" + "\n\n".join(failures)
 
 
+def _places(value: object, place: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Each key of an object within a document, by the way that leads to it."""
+    if isinstance(value, dict):
+        for key, inside in value.items():
+            yield (*place, key)
+            yield from _places(inside, (*place, key))
+    if isinstance(value, list):
+        for number, inside in enumerate(value[:2]):
+            yield from _places(inside, (*place, number))
+
+
+def _without(text: str, place: tuple[str | int, ...]) -> str:
+    document = json.loads(text)
+    inside = document
+    for key in place[:-1]:
+        inside = inside[key]
+    del inside[place[-1]]
+    return json.dumps(document)
+
+
+def test_no_missing_field_breaks_a_command(scene: Scene) -> None:
+    """A field that a command needs is missed where the document is read, or not at all."""
+    flags = ("--mount", "type=tmpfs,dst=/t", "-v", f"{os.getcwd()}:/b:ro", "-p", "127.0.0.1::80")
+    scene.minidock.ok("run", "--name", "other", *flags, "busybox", "true")
+    other = scene.minidock.ok("inspect", "-f", "{{.Id}}", "other")
+    documents = {
+        **{kind: path for kind, path in scene.documents.items() if path.endswith(".json")},
+        "container.json with mounts": scene.store.container(other).document,
+        "image config": scene.documents["image config"],
+        "build step": scene.documents["build step"],
+        "network": scene.documents["network"],
+    }
+    commands = [words for words, _ in COMMANDS if "prune" not in words]
+    commands += [("inspect", "other"), ("port", "other"), ("start", "other"), ("diff", "other"),
+                 ("start", "victim"), ("cp", "other:/etc/passwd", "-")]  # fmt: skip
+    turn, failures = 0, []
+    for kind, path in documents.items():
+        if kind in ("log.json", "config.json"):
+            continue
+        text = Path(path).read_text()
+        for place in _places(json.loads(text)):
+            _replaced(Path(path), _without(text, place).encode())
+            for _ in commands if LONG else range(2):
+                result = _forked(*commands[turn % len(commands)])
+                turn += 1
+                if "Traceback" in result.stderr or result.code < 0:
+                    failures.append(f"{kind} without {place}: {result}")
+            _replaced(Path(path), text.encode())
+    scene.minidock.ok("rm", "-f", "other")
+    assert turn > 200
+    assert not failures, f"{len(failures)} of {turn}:\n" + "\n\n".join(failures)
+
+
 def test_rm_removes_a_container_whose_documents_are_damaged(scene: Scene) -> None:
     """By its name and by its id; one that runs loses its processes, mounts and cgroup, too."""
     store, minidock = scene.store, scene.minidock

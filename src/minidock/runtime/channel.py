@@ -28,6 +28,8 @@ from minidock.errors import MinidockError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from minidock.kernel.op import Journal
 
 GO = b"G"
@@ -219,27 +221,22 @@ def _descriptor_in(ancillary: list[tuple[int, int, bytes]]) -> int:
 
 
 def describe_error(error: BaseException) -> dict[str, object]:
-    """An error as JSON, for another process to raise."""
+    """An error as JSON, for another process to raise. attributes: such as hint, errno and path."""
     return {
         "kind": type(error).__name__,
         "message": str(error) or type(error).__name__,
-        "hint": getattr(error, "hint", ""),
-        "call": getattr(error, "call", ""),
-        "subject": getattr(error, "subject", ""),
-        "errno": getattr(error, "errno", None) or 0,
+        "attributes": {
+            name: value for name, value in vars(error).items() if isinstance(value, str | int)
+        },
     }
 
 
-def rebuild_error(described: dict[str, object]) -> errors.MinidockError:
+def rebuild_error(described: dict[str, Any]) -> errors.MinidockError:
     """The error that another process described."""
     kind = getattr(errors, str(described["kind"]), errors.MinidockError)
-    if kind is errors.KernelError:
-        return errors.KernelError(
-            str(described["call"]),
-            str(described["subject"]),
-            int(str(described["errno"])),
-            hint=str(described["hint"]),
-        )
     if not (isinstance(kind, type) and issubclass(kind, errors.MinidockError)):
         kind = errors.MinidockError
-    return kind(str(described["message"]), hint=str(described["hint"]))
+    error = kind.__new__(kind)  # without its own arguments, which differ from kind to kind
+    errors.MinidockError.__init__(error, str(described["message"]))
+    vars(error).update(described["attributes"])
+    return error

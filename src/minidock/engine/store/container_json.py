@@ -39,13 +39,11 @@ _HOST: Shape = {
     "LogConfig?": (dict, None), "Binds?": _WORDS, "StorageOpt?": (Each(str), None),
 }  # fmt: skip
 _POINT: Shape = {
-    "Type": str,
-    "Destination": str,
-    "Source?": str,
-    "Name?": str,
-    "Mode?": str,
-    "RW?": bool,
-}
+    "Type": str, "Destination": str, "Source": str, "Mode": str, "RW": bool, "Propagation": str,
+    "Name?": str, "Size?": int, "Permissions?": int,
+}  # fmt: skip
+_NEEDED = {"volume": "Name", "tmpfs": "Permissions"}
+_BINDING: Shape = {"HostIp": str, "HostPort": str}
 _ENDPOINT: Shape = {
     "NetworkID": str, "IPAddress?": str, "MacAddress?": (str, None), "DNSNames?": _WORDS,
     "Aliases?": _WORDS,
@@ -54,7 +52,7 @@ _SHAPE: Shape = {
     "Id": str, "Name": str, "Created": str, "Image": str, "Path": str, "Args": [str],
     "RestartCount": int, "State": _STATE, "Config": _CONFIG, "HostConfig": _HOST,
     "Mounts": [_POINT],
-    "NetworkSettings": {"Networks": Each(_ENDPOINT), "Ports": (Each(([Each(str)], None)), None)},
+    "NetworkSettings": {"Networks": Each(_ENDPOINT), "Ports": (Each(([_BINDING], None)), None)},
     "GraphDriver": {"Data": {"LowerDir": str, "UpperDir": str, "WorkDir": str, "MergedDir": str}},
     "Build?": {"Lowers": [str], "Upper": str, "Work": str, "Home": str},
 }  # fmt: skip
@@ -83,8 +81,9 @@ def read(store: Store, container_id: str) -> ContainerDocument | None:
     if found["Id"] != container_id:
         raise DamagedFile(paths.document, "it belongs to another container")
     for point in found["Mounts"]:
-        if point["Type"] == "volume" and "Name" not in point:
-            raise DamagedFile(paths.document, "Mounts: a volume has no name")
+        needed = _NEEDED.get(point["Type"])
+        if needed and needed not in point:
+            raise DamagedFile(paths.document, f"Mounts: a {point['Type']} without {needed}")
     return found
 
 

@@ -1,6 +1,6 @@
 """Documents: the small JSON files of a store, validated when read, replaced atomically.
 
-A power cut, a full disk, a bad block or a person may truncate, empty, replace or remove any of
+A power failure, a full disk, a bad block or a person may truncate, empty, replace or remove any of
 them. `read` returns a value that matches a shape, or raises DamagedFile with the path; it never
 blocks (a FIFO in its place is opened with O_NONBLOCK), and its input is limited.
 
@@ -15,8 +15,8 @@ that a damaged document may refer to are not removed.
     {"k": a}      an object with these keys; one that ends in "?" may be missing; others are allowed
     Each(a)       an object whose values are all of that shape
 
-A file is written beside its target and renamed over it. With durable=True it survives a power cut
-from then on: the file is on the disk before its name is, and its name when `write` returns.
+A file is written beside its target and renamed over it. With durable=True it survives a power
+failure from then on: the file is on the disk before its name, and its name when `write` returns.
 
 Sources: open(2) O_NONBLOCK, O_NOFOLLOW; rename(2); fsync(2): "Calling fsync() does not necessarily
 ensure that the entry in the directory containing the file has also reached disk"; pwrite(2).
@@ -209,8 +209,8 @@ def without_null(value: T) -> T:
 def open_lines(path: str, *, create: bool = True, mode: int = 0o600) -> int:
     """Open a file of one record per line for appending; errors as for `open_regular`.
 
-    An incomplete last line, left by a power cut or a full disk, is ended first and marked by a NUL,
-    which no record contains.
+    An incomplete last line, left by a power failure or a full disk, is ended first and marked by a
+    NUL, which no record contains.
     """
     flags = os.O_RDWR | os.O_APPEND | (os.O_CREAT if create else 0)
     fd = open_regular(path, flags, mode=mode)
@@ -224,7 +224,7 @@ def open_lines(path: str, *, create: bool = True, mode: int = 0o600) -> int:
 
 
 def is_cut_off(line: bytes) -> bool:
-    """Whether a line is the rest of records after a power cut or on a full disk.
+    """Whether a line is the rest of records after a power failure or on a full disk.
 
     Blocks that were never written read as NULs.
     """
@@ -262,7 +262,7 @@ def write(
 ) -> None:
     """Replace a file atomically: a reader sees the old content or the new one.
 
-    durable: the content is on the disk when this returns, and survives a power cut.
+    durable: the content is on the disk when this returns, and survives a power failure.
     beside: the path of the temporary file; a fixed one if only one process writes at a time: then a
     leftover of kill -9 is reused. By default each thread has its own.
     over_when_full: on a full disk, overwrite the blocks of the old file.

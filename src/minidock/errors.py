@@ -21,7 +21,7 @@
     ├── CommandNotFound        127  the container's command does not exist
     └── CommandNotRunnable     126  the container's command exists, but is not executable
 
-Errors of single modules derive from these. Their base stands in the class statement.
+Errors of single modules derive from these; the class statement names the base.
 
 The command line prints ``str(error)`` behind "minidock: ", then the hint. Where Docker's commands
 differ, cli/ changes the exit code: `run` turns 1 into 125 (except for OutputLost), `start -a` turns

@@ -14,7 +14,7 @@ SOURCE = Path(__file__).parents[2] / "src/minidock"
 OUTSIDE = (
     "cli/", "oci/", "engine/dockerfile/", "engine/build/", "engine/registry/", "engine/network/",
     "engine/container/identity.py", "signals.py", "engine/container/own_layer.py",
-    "engine/monitor/logs.py", "runtime/arguments.py", "runtime/container_commands.py",
+    "engine/monitor/json_file_log.py", "runtime/arguments.py", "runtime/container_commands.py",
 )  # fmt: skip
 LOOKED_AT = 106
 

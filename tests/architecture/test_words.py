@@ -33,7 +33,7 @@ PATTERNS = {
 }
 
 # Files that are still named by a participle; no more may come.
-PARTICIPLES = {"damaged", "inherited", "mounted", "unreaped"}
+PARTICIPLES = {"damaged", "inherited", "mounted"}
 
 
 def lines_with(pattern: str) -> list[str]:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from minidock.engine.monitor.entering import LIMIT_SECONDS
+from minidock.engine.monitor.pending_exec import LIMIT_SECONDS
 from support.command import Minidock, command_line, environment
 from support.patience import long, patience
 from support.ports import free_port

@@ -16,7 +16,7 @@ import pytest
 
 from minidock.engine.container import create, lookup
 from minidock.engine.lifecycle import start
-from minidock.engine.monitor.entering import LIMIT_SECONDS
+from minidock.engine.monitor.pending_exec import LIMIT_SECONDS
 from minidock.errors import Aborted
 from minidock.paths import Store
 from support import half_made, stores, walls
@@ -322,7 +322,7 @@ def test_the_images_shell_has_no_power_over_the_host(
     assert (result.code, result.stdout) == (0, "0\n0\n65534\n65534\n"), result
     assert not owned.exists()
     trusting = (
-        "from minidock.engine.monitor import half_made; half_made._has_given_up = lambda *_: True"
+        "from minidock.engine.monitor import step_exec; step_exec._has_given_up = lambda *_: True"
     )
     unguarded = walls.without(minidock, trusting, *run, stdin=script)
     assert unguarded.stdout == "0\n0\n0\n0\n" and owned.read_text() == "owned\n"

@@ -14,7 +14,7 @@ from minidock.cli.flags.timestamps import parse_timestamp
 from minidock.comma_separated import read_record
 from minidock.engine.container.own_layer import size_of
 from minidock.engine.dockerfile.duration import parse_go_duration
-from minidock.engine.monitor.logs import limits_of
+from minidock.engine.monitor.json_file_log import limits_of
 from minidock.errors import MinidockError
 from minidock.signals import signal_number
 from support.fuzz import ODD, fuzz, made, odd_text

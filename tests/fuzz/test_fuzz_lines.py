@@ -11,7 +11,7 @@ import pytest
 
 from minidock.cli.main import replace_unencodable
 from minidock.cli.verbs import events as cli_events
-from minidock.engine.monitor import logs
+from minidock.engine.monitor import json_file_log
 from minidock.engine.store import events
 from minidock.errors import MinidockError
 from minidock.paths import Store
@@ -89,7 +89,7 @@ def test_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     container = SimpleNamespace(
         host_config={}, monitor_pid=0, paths=SimpleNamespace(log=str(path)), state={}
     )
-    monkeypatch.setattr(logs, "find", lambda store, reference: container)
+    monkeypatch.setattr(json_file_log, "find", lambda store, reference: container)
     sample = (
         b'{"log":"hello\\n","stream":"stdout","time":"2026-11-30T23:00:00.000000001Z"}\n'
         b'{"log":"oh","stream":"stderr","time":"2026-11-30T23:00:01.000000001Z"}\n'
@@ -98,7 +98,7 @@ def test_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def act(data: bytes) -> None:
         path.write_bytes(data)
         for tail, since in ((None, None), (2, None), (None, 1.0)):
-            pieces = logs.stream(
+            pieces = json_file_log.stream(
                 Store(str(tmp_path)), "box", follow=False, tail=tail, since=since, until=1e11,
                 timestamps=True,
             )  # fmt: skip

@@ -1,15 +1,15 @@
-"""What an image's config says of its command's process: Env, WorkingDir and User.
+"""Apply the image config to the command's process: Env, WorkingDir and User.
 
-The last part before the command, behind all walls: /etc/passwd is the box's here. Read it as a
-file. The pwd module would ask the C library, and that would load libraries of the box, as root.
+The last part before the command, after all isolation: /etc/passwd is the box's here. Read it as a
+file: the pwd module calls the C library, which would load the box's NSS libraries, as root.
 
 Yours to write.
 """
 
 
 def inside(box):
-    """Take on the environment, the directory and the user, in this order; nothing else is kept."""
-    if getattr(box, "config", None) is None:  # ROOTFS is a directory: nobody said anything
+    """Set environment, working directory and user, in this order; drop the caller's environment."""
+    if getattr(box, "config", None) is None:  # ROOTFS is a directory: there is no config
         return
     # TODO: Env, and PATH, HOME and HOSTNAME where it does not say them. os.environ
     # TODO: WorkingDir, which is made if it is missing

@@ -1,7 +1,7 @@
-"""What an image's config says of its command's process: Env, WorkingDir and User.
+"""Apply the image config to the command's process: Env, WorkingDir and User.
 
-The last part before the command, behind all walls: /etc/passwd is the box's here. It is read as a
-file. The pwd module would ask the C library, and that would load libraries of the box, as root.
+The last part before the command, after all isolation: /etc/passwd is the box's here. It is read as
+a file: the pwd module calls the C library, which would load the box's NSS libraries, as root.
 """
 
 import os
@@ -12,8 +12,8 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def inside(box):
-    """Take on the environment, the directory and the user, in this order; nothing else is kept."""
-    if box.config is None:  # ROOTFS is a directory: nobody said anything
+    """Set environment, working directory and user, in this order; drop the caller's environment."""
+    if box.config is None:  # ROOTFS is a directory: there is no config
         return
     uid, gid, groups, home = identity(box.config.get("User") or "0")
     variables = dict(entry.split("=", 1) for entry in box.config.get("Env") or [])
@@ -22,14 +22,14 @@ def inside(box):
     directory = os.path.join("/", box.config.get("WorkingDir") or "/")
     os.makedirs(directory, exist_ok=True)
     os.chdir(directory)
-    os.setgroups(groups)  # the user last: who is not root can change nothing more
+    os.setgroups(groups)  # the user last: the calls before need root
     os.setgid(gid)
     os.setuid(uid)
-    pid.end_with_parent()  # setuid has taken it back
+    pid.end_with_parent()  # setuid has cleared PR_SET_PDEATHSIG
 
 
 def identity(user):
-    """USER[:GROUP], by name or by number, as (uid, gid, further groups, home)."""
+    """USER[:GROUP], by name or by number, as (uid, gid, supplementary groups, home)."""
     user, _, group = user.partition(":")
     account = entry("/etc/passwd", user) or [user, "", user, "0", "", "/"]
     name, gid, groups = account[0], account[3], []
@@ -59,7 +59,7 @@ def table(path):
 
 
 def number(text):
-    """A uid or gid: setuid(-1) would mean "leave it", and leave root."""
+    """Parse a uid or gid. -1 is refused: some calls take it for "unchanged", and root stays."""
     if not text.isdecimal():
         raise OSError(f"the image has no user or group {text!r}")
     return int(text)

@@ -180,7 +180,7 @@ class GraphDriver(TypedDict):
 
 
 class BuildDirectories(TypedDict):
-    """What a RUN step's container stands on. Lowers: the lowest layer first. Home: in staging/."""
+    """Directories of a RUN step's container. Lowers: the lowest layer first. Home: in staging/."""
 
     Lowers: list[str]
     Upper: str

@@ -45,7 +45,7 @@ class ImageConfig(TypedDict):
 class Descriptor(TypedDict):
     """A blob: its media type, digest and size in bytes.
 
-    platform, annotations: objects of strings; from others, nobody has checked that.
+    platform, annotations: objects of strings; not validated in documents from outside.
     """
 
     mediaType: str

@@ -432,7 +432,7 @@ def pids_of(directory: str) -> list[int]:
 
 
 def listed_in(directory: str) -> list[int]:
-    """List the pids in a cgroup's file: 0 stands for each process outside our PID namespace."""
+    """List the pids in a cgroup's file: a process outside our PID namespace is listed as 0."""
     try:
         return [int(word) for word in read_file(f"{directory}/cgroup.procs").split()]
     except KernelError as error:

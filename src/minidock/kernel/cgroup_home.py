@@ -7,7 +7,7 @@ part that is depends on the machine:
     systemd is PID 1        it owns the tree. Our cgroups are below a unit with Delegate=yes, which
                             it leaves alone: minidock.slice/minidock-containers.service,
                             started by the first container after a boot
-    the tree is writable    nobody owns it, as in a VM with a plain init, or it is another
+    the tree is writable    it has no owner, as in a VM with a plain init, or it is another
                             container's own part (a cgroup namespace): ours are at its root
     only our own cgroup     that part of the tree was delegated to us: ours are below it
     is writable

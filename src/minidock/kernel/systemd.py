@@ -134,14 +134,14 @@ def _await_job(connection: _Connection, job: str) -> str:
 
 
 def _text(refused: DBusErrorResponse) -> str:
-    """What systemd says besides the error's name."""
+    """The error message of systemd, without the error's name."""
     return str(refused.data[0]) if refused.data else "systemd refused"
 
 
 class _Connection:
     """A connection to systemd's own socket. deadline: by time.monotonic(), for all of it.
 
-    Raises KernelError where nobody listens there, or does not answer in time.
+    Raises KernelError if no process listens there, or does not answer in time.
     """
 
     def __init__(self, path: str, deadline: float) -> None:

@@ -2,7 +2,7 @@
 
     cgroup v2                         one file system, for the whole tree
     cgroup v1                         a tmpfs with a directory for each hierarchy
-      with a cgroup namespace           each is mounted anew, and begins at the container's cgroup
+      with a cgroup namespace           each is mounted again, and begins at the container's cgroup
       without                           the container's directory of each is bind mounted
 
 A cgroup namespace limits the view. Without one, v2 is visible as a whole, as with runc.

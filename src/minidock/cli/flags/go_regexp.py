@@ -120,7 +120,7 @@ def _character(piece: str) -> str:
 
 
 def _class_in_python(piece: str) -> str:
-    """A class in brackets. What stands in it are characters, escapes and classes with a name."""
+    """Translate a class in brackets: it contains characters, escapes and named classes."""
     parts = re.split(rf"({_CLASS.pattern}|{_UNICODE.pattern}|{_NUMBER.pattern}|\\.)", piece)
     width = 2 + _CLASS.groups + _UNICODE.groups + _NUMBER.groups  # between parts, and the groups
     plain = parts[::width]
@@ -129,7 +129,7 @@ def _class_in_python(piece: str) -> str:
 
 
 def _set_of(text: str) -> str:
-    """What stands in brackets for a class with a name, or another escape.
+    """The characters of a named class or another escape, to be written in brackets.
 
     Raises ValueError for a name that Go does not have either, and Unsupported.
     """

@@ -52,7 +52,7 @@ def down(arguments: tuple[str, ...]) -> None:
     containers and volumes stay; the next container creates the rest again. "install.sh --uninstall"
     runs this command.
     """
-    from minidock.engine.lifecycle.down import teardown_store
+    from minidock.engine.lifecycle.system_down import teardown_store
 
     teardown_store(Store())
 

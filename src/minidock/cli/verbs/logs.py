@@ -35,7 +35,7 @@ def logs(
     until: str | None,
 ) -> None:
     """Print the output of a container"""
-    from minidock.engine.monitor.logs import stream
+    from minidock.engine.monitor.json_file_log import stream
 
     lines = stream(
         Store(),

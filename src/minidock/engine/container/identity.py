@@ -76,9 +76,9 @@ def _passwd_entry(open_path: Callable[[str], int], name: str) -> list[str] | Non
 def _additional_gids(
     groups: list[list[str]], member: str | None, group_add: list[str]
 ) -> list[int]:
-    """The groups that list a user as a member, and those that were asked for.
+    """The groups that list a user as a member, and those of --group-add.
 
-    member: None where the group of -u replaces all that /etc/group says of the user.
+    member: None if the group of -u replaces the user's groups in /etc/group.
     """
     additional = [int(g[2]) for g in groups if member is not None and member in g[3].split(",")]
     for wanted in group_add:

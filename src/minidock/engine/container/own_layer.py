@@ -42,7 +42,7 @@ _unshared = False
 def layers_of(container: Container) -> tuple[list[str], str, str]:
     """Its image's layers, lowest first, its own upperdir, and the workdir beside that.
 
-    A build's RUN step stands on layers that are not an image yet, and writes into the build's
+    A build's RUN step uses layers that are not an image yet, and writes into the build's
     staging. Raises NotFound where the image was removed, DamagedFile where a layer of it is
     missing.
     """

@@ -327,7 +327,7 @@ def _json_file(store: Store, path: str, shape: Shape) -> Iterator[Leftover]:
 
 
 def _json_lines(store: Store, path: str, shape: Shape) -> Iterator[Leftover]:
-    """Check a file of JSON lines and its predecessor; a line cut off by a power cut is valid."""
+    """Check a JSON lines file and its predecessor; a line cut off by a power failure is valid."""
     for file in (f"{path}.1", path):
         try:
             *lines, _ = document.read_bytes(file).split(b"\n")

@@ -1,6 +1,6 @@
 """What a store keeps in the kernel between containers, for the next one: not leftovers.
 
-`system down` removes it (engine/lifecycle/down.py).
+`system down` removes it (engine/lifecycle/system_down.py).
 """
 
 from __future__ import annotations

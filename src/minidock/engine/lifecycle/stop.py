@@ -104,7 +104,7 @@ def _wait_after_kill(container: Container) -> None:
 
 
 def _unreaped(container: Container) -> str:
-    from minidock.engine.lifecycle.unreaped import explain_unreaped
+    from minidock.engine.lifecycle.zombies import explain_unreaped
 
     try:
         return explain_unreaped(state.load(container.store.run, container.id).pid)

@@ -8,8 +8,8 @@ from minidock.engine.container.containers import Container
 from minidock.engine.container.events import emit_container
 from minidock.engine.monitor import protocol
 from minidock.engine.monitor.client import Client
-from minidock.engine.monitor.entering import PendingExec
 from minidock.engine.monitor.exec_process import enter
+from minidock.engine.monitor.pending_exec import PendingExec
 from minidock.engine.monitor.poll_loop import Loop
 from minidock.engine.monitor.session import Pipes, Session
 from minidock.engine.store.stories import recording_story

@@ -19,9 +19,9 @@ import time
 from minidock.engine.container.containers import Container
 from minidock.engine.container.events import emit_container
 from minidock.engine.monitor.child_task import ChildTask
-from minidock.engine.monitor.entering import PendingExec
 from minidock.engine.monitor.exec_process import enter
 from minidock.engine.monitor.exec_sessions import ExecEvents
+from minidock.engine.monitor.pending_exec import PendingExec
 from minidock.engine.monitor.poll_loop import Loop
 from minidock.engine.monitor.session import Pipes, Session
 from minidock.engine.monitor.timer import Timer

@@ -16,7 +16,7 @@ from __future__ import annotations
 import sys
 
 from minidock.engine.monitor import protocol
-from minidock.engine.monitor.entering import PendingExec
+from minidock.engine.monitor.pending_exec import PendingExec
 from minidock.engine.monitor.session import Pipes, Session
 from minidock.errors import Aborted, MinidockError, as_ours
 from minidock.kernel import process
@@ -93,12 +93,12 @@ class StepGate:
 
     def _start_shell(self, content: ExecRequest) -> None:
         """Run a process in the half-made container."""
-        from minidock.engine.monitor.half_made import start_exec_half_made
+        from minidock.engine.monitor.step_exec import start_step_exec
 
         terminal = bool(content["request"].get("Tty"))
         pipes = None if terminal else Pipes(stdin=True)  # not the host's /dev/null
         try:
-            entering = start_exec_half_made(
+            entering = start_step_exec(
                 self._container,
                 content["request"],
                 pipes.theirs if pipes else None,

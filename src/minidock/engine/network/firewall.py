@@ -1,9 +1,9 @@
 """The firewall rules of one network, as data: what there must be, and what that takes.
 
-A network's rules are a pure function of its file (subnet, bridge, published ports). `wanted` says
-them, `changes` compares them with what iptables-save printed and writes the text for
-iptables-restore, empty where nothing is missing. So publishing, unpublishing, repair after a crash,
-and repair after somebody flushed the firewall are one and the same act.
+A network's rules are a pure function of its file (subnet, bridge, published ports). `wanted`
+returns them, `changes` compares them with the output of iptables-save and returns the input for
+iptables-restore, empty if no rule is missing. So publishing, unpublishing, repair after a crash,
+and repair after `iptables -F` are the same operation.
 
 An administrator may have rules of their own in any of these chains: they stay (rule_edits.py).
 
@@ -12,7 +12,7 @@ For a bridge "br" with subnet S there are two chains, jumped to before all other
     raw PREROUTING      before routing and NAT, so destinations are those that the sender wrote
       from br to 127/8: DROP         route_localnet makes the host's loopback reachable from br
       from br as 127/8: DROP         ... and a container could claim to be the host itself
-      not from br, to S, not ours: DROP   nobody calls a container by its own address from outside
+      not from br, to S, not ours: DROP   from outside, only published ports are reachable
       not from lo, to 127.x:P: DROP  P being published on 127.x: a neighbour may route that address
                                      to us, and nat would lead it on before the kernel objects
     nat PREROUTING, OUTPUT           to an address of this machine: a published port becomes
@@ -145,9 +145,9 @@ def container_of(rule: str) -> str:
 
 
 def rule_patterns(device: str) -> RulePatterns:
-    """What the rules of a network with this bridge look like; all others are somebody's own.
+    """Patterns of the rules of a network with this bridge; all other rules are an administrator's.
 
-    Also those that it should not have any more: of another subnet, of a container that is gone.
+    They also match obsolete rules: of another subnet, of a removed container.
     """
     ports: list[ContainerBinding] = [
         {"HostIp": host, "HostPort": ANY, "Proto": ANY, "Address": ANY, "ContainerPort": ANY,
@@ -246,7 +246,7 @@ def _removal_of_chains(
 
 
 def forwards_for_others(saved: str, device: str) -> bool:
-    """Whether FORWARD has rules that are not this network's: somebody else relies on forwarding."""
+    """Whether FORWARD has rules of others: another program relies on forwarding."""
     rules = parse(saved).get("filter", {}).get("FORWARD", [])
     own = jumps(device)["filter"]["FORWARD"]
     return any(rule not in own and not jumps_to_user_chain(rule) for rule in rules)

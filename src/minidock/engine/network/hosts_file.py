@@ -200,7 +200,7 @@ class _ResolvConf:
             self.others.append(" ".join([keyword, *values]))
 
     def override(self, dns: Sequence[str], search: Sequence[str], options: Sequence[str]) -> None:
-        """Put the values of flags in the place of the host's. Raises UsageError."""
+        """Replace the host's values by those of flags. Raises UsageError."""
         if dns:
             self.servers = [_checked_server(server) for server in dns]
         if search:

@@ -75,7 +75,7 @@ class LockedNetworks:
     def save(self, network: NetworkDocument) -> None:
         """Replace a network's file atomically.
 
-        User-defined networks survive a power cut. The three predefined ones need not: they are
+        User-defined networks survive a power failure. The three predefined ones need not: they are
         created again, and every `run` writes them.
         """
         path = self._store.network(network["Name"])

@@ -1,6 +1,6 @@
 """The userland proxy: forwards connections to published ports that iptables does not forward.
 
-`localhost` may resolve to ::1, which IPv4 rules do not match; and after somebody flushed the
+`localhost` may resolve to ::1, which IPv4 rules do not match; and after a flush of the
 firewall, the sockets that hold the ports accept the connections themselves. The monitor then
 copies the data, as docker-proxy does, but in its own poll loop, without threads:
 

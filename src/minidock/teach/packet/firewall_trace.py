@@ -16,7 +16,7 @@ from minidock.kernel import iptables, nftrace
 
 _FLAGS = ((0x02, "SYN"), (0x10, "ACK"), (0x04, "RST"), (0x01, "FIN"))
 _TCP, _UDP = 6, 17
-DATAGRAM = "UDP"  # in the place of TCP flags
+DATAGRAM = "UDP"  # instead of TCP flags
 _TRIES = 5
 
 

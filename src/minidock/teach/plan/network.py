@@ -99,7 +99,7 @@ class PlannedWiring:
             raise RunFails(ports.port_taken(taken, binding, None)) from None
 
     def _hold_all(self, addresses: list[str], port: int, binding: Binding, held: Ports) -> bool:
-        chosen: Any = port or Slot("port")  # which stands for the number that the kernel chooses
+        chosen: Any = port or Slot("port")  # a placeholder for the number that the kernel chooses
         bound: list[Binding] = []
         for place, address in enumerate(addresses):
             wanted = port if place == 0 else chosen

@@ -111,7 +111,7 @@ def _character(character: str) -> str:
 def here_document(reader: str, marked: str, delimiter: str) -> str:
     """A command with a here-document; the text ends with a newline.
 
-    reader: the command, with @ in the place of the redirection. Double quotes in the text are not
+    reader: the command, with @ instead of the redirection. Double quotes in the text are not
     special; marks become variables. delimiter: lengthened if the text contains it.
     """
     content = text(marked, kept='"\n\t')

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from minidock.engine.container.cgroups import cgroup_of
-from minidock.engine.monitor.half_made import has_host_on_root, has_root_of_host, runs_as_nobody
+from minidock.engine.monitor.step_exec import has_host_on_root, has_root_of_host, runs_as_nobody
 from minidock.kernel import capability, link
 from minidock.kernel.netlink import Netlink
 from minidock.teach.ns.network import query_network

@@ -1,7 +1,7 @@
-"""The commands that create the set-up: shown to a student, and changed by some faults.
+"""The commands that create the setup: shown to a student, and changed by some faults.
 
 Words that begin with "$" are variables of Shop.names: $IMAGE has the files of the image's layers,
-one directory a layer; $DISK is a directory that stands for a disk of this machine.
+one directory per layer; $DISK is a directory that represents a disk of this machine.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ _ESTABLISHED, _LISTENING = "01", "0A"
 
 
 def _address(scene: Scene) -> str:
-    """The container's address, as its own kernel side has it: the first of eth0's."""
+    """The container's address: the first of eth0, read in its network namespace."""
     result = scene.exec("ip", "-4", "-o", "address", "show", "dev", "eth0").output
     return result.split()[3].partition("/")[0]
 
@@ -100,7 +100,7 @@ def chain_of_a_local_packet(scene: Scene) -> Steps:
 
 
 def _counted_in(scene: Scene) -> str:
-    """The chain whose jump to the container's rule counts one packet more, by one connection."""
+    """The chain whose jump to the container's rule counts a packet of a new connection."""
     seen = ""
     for _ in range(_TRIES):
         before = _jumps(scene)
@@ -114,7 +114,7 @@ def _counted_in(scene: Scene) -> str:
 
 
 def _jumps(scene: Scene) -> dict[str, int]:
-    """How many packets each of nat's own chains has sent to the chain with the container's rule."""
+    """The number of packets that each built-in nat chain has sent to the container's rule."""
     rules = nat_rules()
     rule = next(r for r in rules if f"--dport {scene.port} " in r and "DNAT" in r)
     target = rule.split("-A ")[1].split()[0]
@@ -144,7 +144,7 @@ def sender(scene: Scene) -> Steps:
 
 
 def _peer(scene: Scene) -> str:
-    """The address that httpd sees, of one connection; it stands there a moment later than here."""
+    """The client address that httpd sees of a connection; it may appear with a delay."""
     pid = scene.pid
     deadline = time.monotonic() + _PATIENCE_SECONDS
     with socket.create_connection(("127.0.0.1", scene.port)):

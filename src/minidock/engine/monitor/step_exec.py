@@ -1,4 +1,4 @@
-"""exec in a half-made container, for `run --step`: a process beside init, before the command runs.
+"""`exec` in an unfinished container, for `run --step`: a process beside init, before its command.
 
 The process gets init's namespaces, root and working directory as they are at this moment, so that
 it sees what init sees. Its privileges depend on where its program comes from:
@@ -39,7 +39,7 @@ _FILTERED = "2"  # SECCOMP_MODE_FILTER
 _NOBODY = 65534  # the kernel's overflow uid and gid: owner of nothing
 
 
-def start_exec_half_made(
+def start_step_exec(
     container: Container,
     request: ExecConfig,
     stdio: tuple[int, int, int] | None,

@@ -11,11 +11,14 @@ from minidock.engine.container.lookup import find
 from minidock.paths import Store
 from support.command import Minidock
 from support.orphans import adopting
+from support.patience import long
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
+COMMANDS = long([("rm", "-f")], [("rm", "-f"), ("stop", "-t", "0"), ("kill",)])
 
-@pytest.mark.parametrize("command", [("rm", "-f"), ("stop", "-t", "0"), ("kill",)], ids=" ".join)
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_a_process_that_its_parent_does_not_reap_is_named(
     store: Store, minidock: Minidock, busybox_image: str, command: tuple[str, ...]
 ) -> None:

@@ -37,3 +37,37 @@ def test_what_a_command_sent_is_heard_though_it_left_our_answer_unread(leaves: s
         loop.turn(0)
     assert heard == typed
     assert not client.is_open
+
+
+class Answers:
+    """A socket whose recv(2) gives these answers, one after the other."""
+
+    def __init__(self, *answers: bytes | type[OSError]) -> None:
+        self.answers = [*answers]
+
+    def recv(self, size: int, flags: int) -> bytes:
+        answer = self.answers.pop(0)
+        if isinstance(answer, bytes):
+            return answer
+        raise answer
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        (b"X", b""),
+        (ConnectionResetError, b"X", b""),
+        (b"", b"X", b""),  # the end was seen between two looks of the kernel
+        (ConnectionResetError, b"", b"X", b""),
+    ],
+)
+def test_a_message_that_arrived_before_the_end_is_received(
+    answers: tuple[bytes | type[OSError], ...],
+) -> None:
+    assert protocol.receive(Answers(*answers), wait=False) == b"X"  # type: ignore[arg-type]
+
+
+def test_the_end_is_an_empty_message() -> None:
+    assert protocol.receive(Answers(b"", b"", b"")) == b""  # type: ignore[arg-type]
+    with pytest.raises(BlockingIOError):
+        protocol.receive(Answers(BlockingIOError), wait=False)  # type: ignore[arg-type]

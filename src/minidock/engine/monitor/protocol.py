@@ -150,15 +150,22 @@ def grow_buffer(socket: _socket.socket, size_bytes: int = BUFFER_BYTES) -> None:
 def receive(socket: _socket.socket, *, wait: bool = True) -> bytes:
     """Receive the next message; b"" at the end.
 
-    If the other end closed with unread data of ours, the kernel returns ECONNRESET once, before the
-    messages still in our buffer, such as EXITED.
+    Two answers of the kernel are not final, so it is asked again. ECONNRESET comes once, before the
+    messages still in our buffer, if the other end closed with unread data of ours. And without
+    waiting, b"" may come before the last messages: if they and the end arrive between the
+    kernel's look at the queue and its look at the end.
     wait: if false, raises BlockingIOError when no message has arrived.
+    Source: __unix_dgram_recvmsg() in net/unix/af_unix.c.
     """
     flags = 0 if wait else _socket.MSG_DONTWAIT
-    try:
-        return socket.recv(MESSAGE_BYTES, flags)
-    except ConnectionResetError:
-        return socket.recv(MESSAGE_BYTES, flags)
+    for _ in range(3):  # ECONNRESET, an early end, and the answer that counts
+        try:
+            packet = socket.recv(MESSAGE_BYTES, flags)
+        except ConnectionResetError:
+            continue
+        if packet:
+            return packet
+    return b""
 
 
 def ack(size_bytes: int) -> bytes:

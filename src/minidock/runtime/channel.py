@@ -83,6 +83,8 @@ class Channel:
             if wait:
                 self._await_message()
             data, ancillary, _, _ = self.socket.recvmsg(MESSAGE_BYTES, 64, flags)
+            if not data:  # without waiting, the kernel may show the end before the last message
+                data, ancillary, _, _ = self.socket.recvmsg(MESSAGE_BYTES, 64, flags)
             kind, body = data[:1], data[1:]
             if kind == RECORD:
                 if journal is not None:

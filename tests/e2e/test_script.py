@@ -277,6 +277,26 @@ def test_a_script_that_is_killed_at_any_moment_is_taken_down(
             os.rmdir(run.box)
 
 
+def test_jumps_of_other_bridges_may_go_before_a_script_runs(
+    minidock: Minidock, busybox_image: str, tmp_path: Path
+) -> None:
+    """Positions in FORWARD are those of the moment in which it runs."""
+    chains = [f"MINIDOCK-test{os.getpid()}-{number}-USER" for number in range(4)]
+
+    def iptables(*words: str) -> None:
+        subprocess.run(["iptables", "-w", *words], check=True)
+
+    for chain in chains:
+        iptables("-N", chain)
+        iptables("-I", "FORWARD", "-j", chain)
+    script = minidock.ok("script", "run", "busybox", "true") + "\n"
+    for chain in chains:
+        iptables("-D", "FORWARD", "-j", chain)
+        iptables("-X", chain)
+    _, errors = Script(script, tmp_path).process.communicate(timeout=patience(20))
+    assert errors == ""
+
+
 ANY_TEXT = st.binary(max_size=30).map(lambda b: os.fsdecode(b.replace(b"\0", b"")))
 SHELL_TEXT = st.text("'\"\\$`\n\t !@%#~*?[]{}()<>|&;=-aZ0é\x81Ё", max_size=20)
 VALUE = ANY_TEXT | SHELL_TEXT

@@ -45,7 +45,7 @@ _SHAPE: Shape = {
     "Subnet?": str, "Gateway?": str, "Internal?": bool, "Attachable?": bool,
     "Labels?": (Each(str), None), "Options?": (Each(str), None), "Asked?": (dict, None),
 }  # fmt: skip
-_CONNECTED = {"EndpointID", "MacAddress", "Bindings", "Cable", "Interface"}  # else just reserved
+_CONNECTED = {"EndpointID", "MacAddress", "Bindings", "Cable", "Interface"}  # what a lease has
 DRIVERS = {"bridge": "bridge", "host": "host", "none": "null"}
 
 
@@ -137,7 +137,7 @@ def read(store: Store, name: str) -> NetworkDocument | None:
     if network["Leases"] and not {"Device", "Subnet", "Gateway"} <= network.keys():
         raise DamagedFile(path, "it has leases, but no subnet")
     for lease in network["Leases"].values():
-        if not (lease.keys() <= {"Address"} or _CONNECTED <= lease.keys()):
+        if "EndpointID" in lease and not _CONNECTED <= lease.keys():
             raise DamagedFile(path, "a lease is incomplete")
     return network
 

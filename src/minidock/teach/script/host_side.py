@@ -6,6 +6,8 @@ onto a stack; an exit trap executes the stack from the last to the first.
 
 from __future__ import annotations
 
+import re
+
 from minidock.engine.container import own_layer
 from minidock.engine.container.validation import in_container
 from minidock.engine.network import bridge, firewall
@@ -161,12 +163,22 @@ class HostSide:
             self.lines.write("iptables --wait 10 -P FORWARD DROP")
         elif self._bridge_is_ours:
             restore = "iptables-restore --wait 10 --noflush @"
-            self.lines.write(here_document(restore, rules, "RULES"))
+            self.lines.write(here_document(restore, self._after_user_chains(rules), "RULES"))
         elif not self._rules_written:
             self._rules_written = True
             for table, chain, rule in self._missing_rules():
                 marked = command(f"{chain} {self._variables.mark(rule)}")
                 self.lines.write(f"add_rule {table} {marked}")
+
+    def _after_user_chains(self, rules: str) -> str:
+        """Let the script count the jumps to administrators' chains: other bridges come and go."""
+        position = re.compile(r"(?m)^-I FORWARD ([2-9]|\d\d+) ")
+        if not position.search(rules):
+            return rules
+        offset = 2 if "\n-I FORWARD 1 " in rules else 1  # its own jump is inserted before
+        count = "$(iptables --wait 10 -S FORWARD | grep -c -e '-j MINIDOCK-.*-USER$' || :)"
+        self.lines.write(f"AFTER_USERS=$(({count} + {offset}))")
+        return position.sub(f"-I FORWARD {mark_of('AFTER_USERS')} ", rules)
 
     def _missing_rules(self) -> list[tuple[str, str, str]]:
         before = firewall.parse(self._plan.wiring.before)

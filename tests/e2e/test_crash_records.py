@@ -76,7 +76,8 @@ def at_each_record(
     outcome, numbers = case("")
     assert outcome.error is None, outcome
     aftermath(stage)
-    for number in steps(numbers, f"{actor} {kind} {os.environ['PYTEST_CURRENT_TEST']}"):
+    name = f"{actor} {kind} {os.environ['PYTEST_CURRENT_TEST']}"
+    for number in steps(numbers, name, apart=3):
         fault = f"{actor}:{number}:{kind}"
         outcome, reached = case(fault)
         last = reached[-1] if reached else 0

@@ -18,7 +18,7 @@ from minidock.errors import NotFound
 from minidock.kernel.cgroup_tree import home_of, open_cgroup
 from minidock.paths import Store
 from support.crash import Stage
-from support.patience import patience
+from support.patience import long, patience
 from support.patience import stride as on_this_machine
 
 
@@ -140,11 +140,12 @@ def at_each_file(
 ) -> int:
     """Kill the command, or the monitor, before its first change, its second, up to the last.
 
-    after: what else must hold then. stride: only every second, third, ... change; on a slow
-    machine only every third of these. Returns how many changes there are, about.
+    after: what else must hold then. stride: only every second, third, ... change; unless the run is
+    long only every second of these, on a slow machine every third. Returns how many changes there
+    are, about.
     """
     store = stage.store
-    number, stride = 0, stride * on_this_machine(3)
+    number, stride = 0, stride * max(on_this_machine(3), long(2, 1))
     while True:
         number += stride if number else 1
         if before is not None:

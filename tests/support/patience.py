@@ -81,10 +81,13 @@ def stride(slow: int) -> int:
     return 3 * slow if measure() >= VERY_SLOW else slow
 
 
-def steps(every: Sequence[Step], name: str) -> Sequence[Step]:
-    """All of them; on a slow machine some, the first of which depends on the name."""
-    apart = stride(STRIDE)
-    return every[zlib.crc32(name.encode()) % min(apart, max(1, len(every))) :: apart]
+def steps(every: Sequence[Step], name: str, *, apart: int = 1) -> Sequence[Step]:
+    """All of them; on a slow machine some, the first of which depends on the name.
+
+    apart: how far apart they are on a quick machine, unless the run is `make long`'s.
+    """
+    distance = max(stride(STRIDE), long(apart, 1))
+    return every[zlib.crc32(name.encode()) % min(distance, max(1, len(every))) :: distance]
 
 
 def _once() -> float:

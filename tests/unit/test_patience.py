@@ -25,6 +25,17 @@ def test_quick_machine_does_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(steps(range(95), "run")) == list(range(95))
 
 
+def test_steps_may_be_apart_on_a_quick_machine_unless_the_run_is_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MINIDOCK_SLOWNESS", "1.50")
+    names = [f"test {number}" for number in range(20)]
+    assert {len(steps(range(90), name, apart=3)) for name in names} == {30}
+    assert {step for name in names for step in steps(range(90), name, apart=3)} == {*range(90)}
+    monkeypatch.setenv("MINIDOCK_LONG", "1")
+    assert list(steps(range(90), "run", apart=3)) == list(range(90))
+
+
 def test_slow_machine_does_a_tenth_of_them_and_never_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MINIDOCK_SLOWNESS", "4.00")
     names = [f"test {number}" for number in range(200)]

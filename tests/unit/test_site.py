@@ -13,7 +13,7 @@ import pytest
 
 from support.command import REPOSITORY
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("site")]  # it is built once
 
 LOADING = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
 ELSEWHERE = re.compile(r"^(?:https?:)?//")

@@ -392,7 +392,7 @@ def test_processes_of_a_home_move_to_a_leaf_and_those_of_strangers_stay(group: C
     with spawn_in(group, "sleep", "60") as process:
         with pytest.raises(KernelError, match="EBUSY") as caught:
             cgroup_home.enable_controllers(["memory", "pids"], directory)
-        assert "leaves" in caught.value.hint
+        assert "leaf" in caught.value.hint
         assert paths_of(process.pid) == {f"/{group.path}"}
         cgroup_home.enable_controllers(["pids", "memory"], directory, move_out=True)
         assert paths_of(process.pid) == {f"/{group.path}/{cgroup_home.LEAF}"}

@@ -172,7 +172,7 @@ class HostSide:
 
     def _after_user_chains(self, rules: str) -> str:
         """Let the script count the jumps to administrators' chains: other bridges come and go."""
-        position = re.compile(r"(?m)^-I FORWARD ([2-9]|\d\d+) ")
+        position = re.compile(r"(?m)^-I FORWARD ([2-9]|[1-9][0-9]+) ")
         if not position.search(rules):
             return rules
         offset = 2 if "\n-I FORWARD 1 " in rules else 1  # its own jump is inserted before

@@ -18,7 +18,7 @@ from minidock.errors import NotFound
 from minidock.kernel.cgroup_tree import home_of, open_cgroup
 from minidock.paths import Store
 from support.crash import Stage
-from support.patience import long, patience
+from support.patience import patience
 from support.patience import stride as on_this_machine
 
 
@@ -145,7 +145,7 @@ def at_each_file(
     are, about.
     """
     store = stage.store
-    number, stride = 0, stride * max(on_this_machine(3), long(2, 1))
+    number, stride = 0, stride * on_this_machine(3, 2)
     while True:
         number += stride if number else 1
         if before is not None:

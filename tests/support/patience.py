@@ -73,11 +73,13 @@ def is_slow() -> bool:
     return measure() >= SLOW
 
 
-def stride(slow: int) -> int:
-    """How far apart the steps are that are done: `slow` on a slow machine, 1 on a quick one or by
+def stride(slow: int, quick: int = 1) -> int:
+    """How far apart the steps are that are done: `slow` on a slow machine, else `quick`; 1 by
     `make long`."""
-    if is_long() or not is_slow():
+    if is_long():
         return 1
+    if not is_slow():
+        return quick
     return 3 * slow if measure() >= VERY_SLOW else slow
 
 
@@ -86,7 +88,7 @@ def steps(every: Sequence[Step], name: str, *, apart: int = 1) -> Sequence[Step]
 
     apart: how far apart they are on a quick machine, unless the run is `make long`'s.
     """
-    distance = max(stride(STRIDE), long(apart, 1))
+    distance = stride(STRIDE, apart)
     return every[zlib.crc32(name.encode()) % min(distance, max(1, len(every))) :: distance]
 
 

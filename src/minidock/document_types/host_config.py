@@ -62,6 +62,11 @@ class ThrottleDevice(TypedDict):
     Rate: int
 
 
+ThrottleField = Literal[
+    "BlkioDeviceReadBps", "BlkioDeviceWriteBps", "BlkioDeviceReadIOps", "BlkioDeviceWriteIOps"
+]  # the fields of HostConfig that list throttled devices
+
+
 class BindOptions(TypedDict, total=False):
     Propagation: str
     NonRecursive: bool

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     T = TypeVar("T")
+    M = TypeVar("M", str, float)
     Test = Callable[[T], bool]
     Reader = Callable[[str], Test[T]]  # reads a filter's value; may raise BadFilter
 
@@ -99,6 +100,19 @@ def parse_filter_bool(name: str, wanted: str) -> bool:
     if wanted.lower() in ("0", "false", "f"):
         return False
     raise BadFilter(f"invalid filter '{name}=[{wanted}]'")
+
+
+def label_filters(labels: Callable[[T], dict[str, str] | None]) -> dict[str, Reader[T]]:
+    """The filters `label` and `label!` of the prune commands. labels: an item's."""
+    return {
+        "label": lambda wanted: lambda item: has_label(labels(item), wanted),
+        "label!": lambda wanted: lambda item: not has_label(labels(item), wanted),
+    }
+
+
+def compared(compare: Callable[[M, M], bool], key: Callable[[T], M], limit: M) -> Test[T]:
+    """Test a value of an item against a limit. compare: of the module operator, such as lt."""
+    return lambda item: compare(key(item), limit)
 
 
 def boolean(name: str, holds: Test[T]) -> Reader[T]:

@@ -5,12 +5,14 @@ Source: docker's own output; Docker Engine API 1.45, ImageList.
 
 from __future__ import annotations
 
-from _operator import gt, lt
+from _operator import gt, le, lt
 
 from minidock.cli.flags.filters import (
     apply_filters,
+    compared,
     filter_flag,
     has_label,
+    label_filters,
     matches_glob,
     parse_filter_bool,
     until,
@@ -25,7 +27,7 @@ from minidock.paths import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from minidock.cli.flags.filters import Reader, Test
     from minidock.engine.image.image import Image
@@ -141,11 +143,10 @@ def row(image: Image, repository: str, tag: str, digest: str, *, truncate: bool)
 def _filters() -> dict[str, Reader[Image]]:
     """The filters of `images`."""
 
-    def compared(compare: Callable[[float, float], bool], reference: str) -> Test[Image]:
+    def created_of(reference: str) -> float:
         from minidock.engine.image.images import ImageStore
 
-        moment = moment_of(ImageStore(Store()).resolve(reference).created)
-        return lambda image: compare(moment_of(image.created), moment)
+        return _created(ImageStore(Store()).resolve(reference))
 
     def is_dangling(wanted: str) -> Test[Image]:
         if parse_filter_bool("dangling", wanted):
@@ -153,7 +154,7 @@ def _filters() -> dict[str, Reader[Image]]:
         return lambda image: bool(image.references or image.digests)
 
     return {
-        "before": lambda wanted: compared(lt, wanted),
+        "before": lambda wanted: compared(lt, _created, created_of(wanted)),
         "dangling": is_dangling,
         "label": lambda wanted: lambda image: has_label(_labels(image), wanted),
         "reference": lambda wanted: (
@@ -161,18 +162,14 @@ def _filters() -> dict[str, Reader[Image]]:
                 _is_wanted(name, [wanted]) for name in image.references + image.digests
             )
         ),
-        "since": lambda wanted: compared(gt, wanted),
+        "since": lambda wanted: compared(gt, _created, created_of(wanted)),
         "until": _is_older,
     }
 
 
 def filters_of_prune() -> dict[str, Reader[Image]]:
     """The filters of `image prune`."""
-    return {
-        "label": lambda wanted: lambda image: has_label(_labels(image), wanted),
-        "label!": lambda wanted: lambda image: not has_label(_labels(image), wanted),
-        "until": _is_older,
-    }
+    return {**label_filters(_labels), "until": _is_older}
 
 
 def _labels(image: Image) -> dict[str, str]:
@@ -180,6 +177,9 @@ def _labels(image: Image) -> dict[str, str]:
     return config.get("Labels") or {}
 
 
+def _created(image: Image) -> float:
+    return moment_of(image.created)
+
+
 def _is_older(wanted: str) -> Test[Image]:
-    limit = until(wanted)
-    return lambda image: moment_of(image.created) <= limit
+    return compared(le, _created, until(wanted))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from _operator import lt
+
 from minidock.cli.flags.filters import (
     FILTER,
     apply_filters,
-    has_label,
+    compared,
+    label_filters,
     read_filters,
     until,
 )
@@ -23,7 +26,7 @@ from minidock.paths import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minidock.cli.flags.filters import Reader, Test
+    from minidock.cli.flags.filters import Reader
     from minidock.document_types.network import EndpointRequest, IpamConfig, NetworkInspect
 
 _SWARM = "Swarm is not supported"
@@ -191,13 +194,7 @@ def _custom(store: Store) -> list[NetworkInspect]:
     return [network for network in list_networks(store) if not is_builtin(network)]
 
 
-def _is_older(wanted: str) -> Test[NetworkInspect]:
-    limit = until(wanted)
-    return lambda n: moment_of(n["Created"]) < limit
-
-
 _PRUNE_FILTERS: dict[str, Reader[NetworkInspect]] = {
-    "label": lambda wanted: lambda n: has_label(n["Labels"], wanted),
-    "label!": lambda wanted: lambda n: not has_label(n["Labels"], wanted),
-    "until": _is_older,
+    **label_filters(lambda n: n["Labels"]),
+    "until": lambda wanted: compared(lt, lambda n: moment_of(n["Created"]), until(wanted)),
 }

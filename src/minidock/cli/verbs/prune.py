@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from _operator import le
+
 from minidock.cli.flags.filters import (
     FILTER,
     BadFilter,
     apply_filters,
-    has_label,
+    compared,
+    label_filters,
     read_filters,
     until,
 )
@@ -19,7 +22,7 @@ from minidock.paths import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minidock.cli.flags.filters import Reader, Test
+    from minidock.cli.flags.filters import Reader
     from minidock.document_types.store import VolumeInspect
     from minidock.engine.container.containers import Container
 
@@ -137,17 +140,8 @@ def _truth(text: str) -> bool:
         raise BadFilter(f"invalid filter 'all': {error}") from None
 
 
-def _is_older(wanted: str) -> Test[Container]:
-    limit = until(wanted)
-    return lambda c: moment_of(c.document["Created"]) <= limit
-
-
 CONTAINER_FILTERS: dict[str, Reader[Container]] = {
-    "label": lambda wanted: lambda c: has_label(c.config.get("Labels"), wanted),
-    "label!": lambda wanted: lambda c: not has_label(c.config.get("Labels"), wanted),
-    "until": lambda wanted: _is_older(wanted),
+    **label_filters(lambda c: c.config.get("Labels")),
+    "until": lambda wanted: compared(le, lambda c: moment_of(c.document["Created"]), until(wanted)),
 }
-_VOLUME_FILTERS: dict[str, Reader[VolumeInspect]] = {
-    "label": lambda wanted: lambda v: has_label(v["Labels"], wanted),
-    "label!": lambda wanted: lambda v: not has_label(v["Labels"], wanted),
-}
+_VOLUME_FILTERS: dict[str, Reader[VolumeInspect]] = label_filters(lambda v: v["Labels"])

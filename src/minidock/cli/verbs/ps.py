@@ -8,6 +8,7 @@ from minidock.cli.flags.filters import (
     BadFilter,
     apply_filters,
     boolean,
+    compared,
     filter_flag,
     has_label,
     matches_regexp,
@@ -153,7 +154,7 @@ def _filters(store: Store, images: _ImageNames) -> dict[str, Reader[Container]]:
     """ps's filters."""
     return {
         "ancestor": lambda wanted: lambda c: c.document["Image"] in images.family(wanted),
-        "before": lambda wanted: _compared(lt, _find(store, wanted)),
+        "before": lambda wanted: compared(lt, _created, _created(_find(store, wanted))),
         "exited": _exited,
         "expose": lambda wanted: _has_port("expose", wanted, _exposed_ports),
         "health": _has_health,
@@ -172,7 +173,7 @@ def _filters(store: Store, images: _ImageNames) -> dict[str, Reader[Container]]:
             )
         ),
         "publish": lambda wanted: _has_port("publish", wanted, _host_ports),
-        "since": lambda wanted: _compared(gt, _find(store, wanted)),
+        "since": lambda wanted: compared(gt, _created, _created(_find(store, wanted))),
         "status": _has_status,
         "volume": lambda wanted: (
             lambda c: any(
@@ -189,10 +190,8 @@ def _find(store: Store, reference: str) -> Container:
     return find(store, reference)
 
 
-def _compared(compare: Callable[[str, str], bool], other: Container) -> Test[Container]:
-    """Test whether a container was created before (lt) or after (gt) another one."""
-    moment = other.document["Created"]
-    return lambda c: compare(c.document["Created"], moment)
+def _created(container: Container) -> str:
+    return container.document["Created"]
 
 
 def _exited(wanted: str) -> Test[Container]:

@@ -22,8 +22,13 @@ from minidock.runtime import state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minidock.document_types.host_config import HostConfig, ThrottleDevice, WeightDevice
-    from minidock.document_types.runtime_spec import BlockDevice, BlockIo
+    from minidock.document_types.host_config import (
+        HostConfig,
+        ThrottleDevice,
+        ThrottleField,
+        WeightDevice,
+    )
+    from minidock.document_types.runtime_spec import BlockDevice, BlockIo, Throttle
     from minidock.engine.container.containers import Container
 
 
@@ -77,15 +82,18 @@ def block_io(host: HostConfig) -> BlockIo:
         limits["weight"] = host["BlkioWeight"]
     if weights := host.get("BlkioWeightDevice"):
         limits["weightDevice"] = [_weighted(each) for each in weights]
-    if rates := host.get("BlkioDeviceReadBps"):
-        limits["throttleReadBpsDevice"] = [_throttled(each) for each in rates]
-    if rates := host.get("BlkioDeviceWriteBps"):
-        limits["throttleWriteBpsDevice"] = [_throttled(each) for each in rates]
-    if rates := host.get("BlkioDeviceReadIOps"):
-        limits["throttleReadIOPSDevice"] = [_throttled(each) for each in rates]
-    if rates := host.get("BlkioDeviceWriteIOps"):
-        limits["throttleWriteIOPSDevice"] = [_throttled(each) for each in rates]
+    for field, throttle in _THROTTLES.items():
+        if rates := host.get(field):
+            limits[throttle] = [_throttled(each) for each in rates]
     return limits
+
+
+_THROTTLES: dict[ThrottleField, Throttle] = {
+    "BlkioDeviceReadBps": "throttleReadBpsDevice",
+    "BlkioDeviceWriteBps": "throttleWriteBpsDevice",
+    "BlkioDeviceReadIOps": "throttleReadIOPSDevice",
+    "BlkioDeviceWriteIOps": "throttleWriteIOPSDevice",
+}
 
 
 def _weighted(limit: WeightDevice) -> BlockDevice:

@@ -26,21 +26,17 @@ NO_ENDPOINT: Endpoint = {
 
 def requested_endpoint(endpoint: EndpointRequest | None) -> Endpoint:
     """Return an endpoint that is not connected: only what was requested."""
-    given = endpoint or {}
-    return {
-        **NO_ENDPOINT,
-        "IPAMConfig": given.get("IPAMConfig"),
-        "Links": given.get("Links"),
-        "Aliases": given.get("Aliases"),
-        "DriverOpts": given.get("DriverOpts"),
-    }
+    return _with_requests(NO_ENDPOINT, endpoint or {})
 
 
 def connected_endpoint(before: Endpoint | None, now: Endpoint) -> Endpoint:
     """Return a connected endpoint: what was requested and what was assigned."""
-    asked = before or NO_ENDPOINT
+    return _with_requests(now, before or NO_ENDPOINT)
+
+
+def _with_requests(endpoint: Endpoint, asked: EndpointRequest | Endpoint) -> Endpoint:
     return {
-        **now,
+        **endpoint,
         "IPAMConfig": asked.get("IPAMConfig"),
         "Links": asked.get("Links"),
         "Aliases": asked.get("Aliases"),

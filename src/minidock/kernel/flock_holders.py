@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 
 from minidock.errors import LockTimeout
+from minidock.kernel.proc_stat import stat_fields
 
 _LONGEST_NAME = 80
 
@@ -54,15 +55,7 @@ def timeout_error(status: os.stat_result, path: str) -> LockTimeout:
 
 def are_stopped(pids: set[int]) -> bool:
     """Whether all these processes are stopped, by a signal or a debugger; False if empty."""
-    return bool(pids) and all(_state(pid) in (b"T", b"t") for pid in pids)
-
-
-def _state(pid: int) -> bytes:
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return b""  # it has ended
+    return bool(pids) and all(stat_fields(pid)[1:2] in (["T"], ["t"]) for pid in pids)
 
 
 def _command(pid: int) -> str:

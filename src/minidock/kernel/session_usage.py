@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 
+from minidock.kernel.proc_stat import stat_fields
 from minidock.numerals import is_decimal
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -35,12 +36,10 @@ def session_usage(session: int) -> SessionUsage:
     usage = SessionUsage()
     for name in filter(is_decimal, os.listdir("/proc")):
         try:
-            with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as file:
-                before, _, after = file.read().rpartition(")")
-            fields = after.split()  # from the third field of the man page on
-            if int(fields[3]) == session:
-                usage.cpu_seconds += sum(map(int, fields[11:15])) / _TICKS_PER_SECOND
-                usage.programs.append(before.partition("(")[2])
+            fields = stat_fields(name)
+            if fields and int(fields[4]) == session:
+                usage.cpu_seconds += sum(map(int, fields[12:16])) / _TICKS_PER_SECOND
+                usage.programs.append(fields[0])
                 _add_bytes(usage, name)
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue  # ended, or hidden by procfs as another user's

@@ -13,7 +13,12 @@ from __future__ import annotations
 
 import os
 
+from minidock.kernel.proc_stat import stat_fields
 from minidock.numerals import is_decimal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def explain_unreaped(init: int) -> str:
@@ -21,46 +26,39 @@ def explain_unreaped(init: int) -> str:
 
     init: the container's, as the host numbers it.
     """
-    for pid, name, parent in _zombies_beside(init):
-        parent_name = _stat(parent)[0]
-        advice = "an init that reaps (docker run --init) ends it" if parent == 1 else (
-            f"kill {parent}     ends its parent, if nobody needs that"
-        )  # fmt: skip
-        return (
-            f"process {pid} ({name}) in its PID namespace has exited, but its parent,\n"
-            f"process {parent} ({parent_name}), has not reaped it: {advice}"
-        )
-    return ""
+    zombie = next(_zombies_beside(init), None)
+    if zombie is None:
+        return ""
+    pid, name, parent = zombie
+    advice = f"kill {parent}     ends its parent, if nobody needs that"
+    if parent == "1":
+        advice = "an init that reaps (docker run --init) ends it"
+    return (
+        f"process {pid} ({name}) in its PID namespace has exited, but its parent,\n"
+        f"process {parent} ({_name(stat_fields(parent))}), has not reaped it: {advice}"
+    )
 
 
-def _zombies_beside(init: int) -> list[tuple[int, str, int]]:
+def _zombies_beside(init: int) -> Iterator[tuple[str, str, str]]:
     """(pid, name, pid of its parent) of each zombie in the PID namespace of init, but for init."""
-    namespace = _pid_namespace(init)
-    found = []
-    for entry in os.listdir("/proc"):
-        if not is_decimal(entry) or int(entry) == init:
-            continue
-        name, state, parent = _stat(int(entry))
-        if state == "Z" and namespace and _pid_namespace(int(entry)) == namespace:
-            found.append((int(entry), name, parent))
-    return found
+    namespace = _pid_namespace(str(init))
+    if namespace is None:
+        return
+    for pid in filter(is_decimal, os.listdir("/proc")):
+        fields = stat_fields(pid)
+        if pid != str(init) and fields[1:2] == ["Z"] and _pid_namespace(pid) == namespace:
+            yield pid, _name(fields), fields[2]
 
 
-def _pid_namespace(pid: int) -> int:
-    """The inode of a process's PID namespace; 0 where the process has gone."""
+def _pid_namespace(pid: str) -> int | None:
+    """The inode of a process's PID namespace; None if the process does not exist."""
     try:
         return os.stat(f"/proc/{pid}/ns/pid").st_ino
     except (FileNotFoundError, ProcessLookupError):
-        return 0
+        return None
 
 
-def _stat(pid: int) -> tuple[str, str, int]:
-    """Name, state and parent of a process; ("gone", "", 0) where it has gone."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            head, _, tail = file.read().rpartition(")")
-    except (FileNotFoundError, ProcessLookupError):
-        return "gone", "", 0
-    state, parent = tail.split()[:2]
-    name = "".join(letter if letter.isprintable() else "?" for letter in head.partition("(")[2])
-    return name, state, int(parent)
+def _name(fields: list[str]) -> str:
+    """The name in these fields of a process, on one line."""
+    name = fields[0] if fields else "gone"
+    return "".join(letter if letter.isprintable() else "?" for letter in name)

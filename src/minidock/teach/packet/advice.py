@@ -5,6 +5,7 @@ Each function handles one outcome. `purpose` explains the rules of a network.
 
 from __future__ import annotations
 
+from minidock.kernel.flock_holders import are_stopped
 from minidock.teach.packet import causes
 from minidock.teach.packet.causes import Verdict
 from minidock.teach.packet.firewall_trace import Rule
@@ -167,7 +168,7 @@ def datagram(result: ProbeResult, listener: Listener) -> Verdict:
     if not found.text.startswith(";"):
         return found
     name = listener.process.partition(",")[0] or "a program"
-    if listener.pid and causes.is_stopped(listener.pid):
+    if listener.pid and are_stopped({listener.pid}):
         return _stopped_program(result, listener, "answered")
     text = f"it arrived at {name}, which does not answer an empty datagram"
     return Verdict("answered", text)
@@ -200,7 +201,7 @@ def arrived(result: ProbeResult, status: str) -> Verdict:
         return Verdict(status, text, _missing_on(result, ("nat", chain)))
     text = f"{name} answers through DNAT (the userland proxy was not used)"
     stopped = [each for each in result.listeners if each.port == target.container_port]
-    if stopped and all(each.pid and causes.is_stopped(each.pid) for each in stopped):
+    if stopped and all(each.pid and are_stopped({each.pid}) for each in stopped):
         return _stopped_program(result, stopped[0], status)
     if target.is_direct:
         text = f"{name} answers at its own address"

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from minidock.kernel.flock_holders import are_stopped
 from minidock.teach.packet.facts import Network, Route
 from minidock.teach.packet.probe import ProbeResult
 
@@ -327,22 +328,13 @@ def _tracking(result: ProbeResult) -> Verdict | None:
 
 def _monitor(result: ProbeResult) -> Verdict | None:
     pid = result.connection_owner[0]
-    if pid != result.target.container.monitor_pid or not is_stopped(pid):
+    if pid != result.target.container.monitor_pid or not are_stopped({pid}):
         return None
     text = f"the monitor of {_name(result)} (pid {pid}) holds the port and is stopped (SIGSTOP)"
     return _stopped(text, f"kill -CONT {pid}")
 
 
 HOLDER = (Check("connection tracking", _tracking), Check("the port's holder", _monitor))
-
-
-def is_stopped(pid: int) -> bool:
-    """Whether a process is stopped, by a signal or by a tracer."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            return file.read().rpartition(")")[2].split()[0] in ("T", "t")
-    except OSError:
-        return False
 
 
 def _name(result: ProbeResult) -> str:

@@ -11,8 +11,9 @@ from minidock.engine.container.lookup import list_containers
 from minidock.engine.network import firewall, network_json
 from minidock.engine.network.endpoint import DEFAULT
 from minidock.engine.network.hosts_file import NAME_SERVER
+from minidock.kernel.flock_holders import are_stopped
 from minidock.teach.packet import dns
-from minidock.teach.packet.causes import Verdict, is_stopped
+from minidock.teach.packet.causes import Verdict
 from minidock.teach.packet.dns_question import (
     REFUSALS,
     Question,
@@ -105,7 +106,7 @@ def _not_held(question: Question) -> Verdict | None:
     name, pid = question.owner.name, question.owner.monitor_pid
     if not question.is_ours or question.query.outcome == dns.ANSWER:
         return None
-    if pid and is_stopped(pid):
+    if pid and are_stopped({pid}):
         text = f"the monitor of {name} (pid {pid}), which serves its DNS, is stopped (SIGSTOP)"
         return _stopped(text, f"kill -CONT {pid}")
     if not question.held_port:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from minidock.kernel.proc_stat import stat_fields
 from minidock.teach.lab.fault.setup_commands import MEMORY_BYTES, PAGE, PIDS, PRICES, USER
 from minidock.teach.lab.fault.setup_view import Broken, View
 from minidock.teach.lab.fault.shop import Shop
@@ -198,17 +199,9 @@ def _zombies(view: View) -> int:
     pid = view.pid("lab-worker")
     try:
         with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-            return sum(_state(child) == "Z" for child in file.read().split())
+            return sum(stat_fields(child)[1:2] == ["Z"] for child in file.read().split())
     except (FileNotFoundError, ProcessLookupError):
         raise Broken("lab-worker does not run") from None
-
-
-def _state(pid: str) -> str:
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            return file.read().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
 
 
 def obey_limits(view: View) -> None:

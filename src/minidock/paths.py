@@ -8,7 +8,7 @@ A name from outside (of a volume, network or container, or a digest) becomes par
         blobs/sha256/<hex>                   configs and manifests of images, as they came
         layers/<chainID>/{diff,layer.json}
         images.json                          references -> image ids
-        events.jsonl  events.jsonl.1         what has happened (engine/store/events.py)
+        events.jsonl  events.jsonl.1         what has happened (engine/store/event_log.py)
         containers/<id>/                     container.json, bundle/config.json, upper, work,
                                              merged, log.json, journal.jsonl, exec.jsonl,
                                              health.jsonl, cp.jsonl, hosts, hostname,

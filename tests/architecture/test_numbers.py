@@ -38,7 +38,7 @@ def test_only_numerals_asks_whether_a_text_is_a_number() -> None:
         "teach/packet/target.py",  # with isascii() before it
         "numerals.py",
         "oci/tar_header.py",  # bytes: theirs are ASCII's alone
-        "engine/dockerfile/shell_words.py",  # names of variables, as Go's unicode.IsDigit has them
+        "engine/dockerfile/word_expansion.py",  # names of variables, by Go's unicode.IsDigit
     }
     found = {
         str(path.relative_to(SOURCE))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from minidock.cli.flags.filters import BadFilter, matches_glob, matches_regexp
-from minidock.engine.build.mounts import read_mounts
+from minidock.engine.build.run_mount_flag import read_mounts
 from minidock.engine.build.stage_plan import plan
 from minidock.engine.build.stage_state import State
 from minidock.engine.dockerfile import config
 from minidock.engine.dockerfile.dockerfile_error import DockerfileError
-from minidock.engine.dockerfile.ignore import Ignore
+from minidock.engine.dockerfile.dockerignore import Ignore
 from minidock.engine.dockerfile.parser import parse
-from minidock.engine.dockerfile.shell_words import expand, expand_for_display
+from minidock.engine.dockerfile.word_expansion import expand, expand_for_display
 from support.fuzz import as_text, corpus, fuzz, mutated, odd_text
 
 _DOCKERFILE = b"""\

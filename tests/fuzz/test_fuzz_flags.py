@@ -10,7 +10,7 @@ sys.path.append(str(Path(__file__).parent.parent / "unit"))
 
 from test_cli_create_body import minidock_body
 
-from minidock.cli.flags.timestamps import parse_timestamp
+from minidock.cli.flags.since_until import parse_timestamp
 from minidock.comma_separated import read_record
 from minidock.engine.container.own_layer import size_of
 from minidock.engine.dockerfile.duration import parse_go_duration

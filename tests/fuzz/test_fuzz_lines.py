@@ -12,7 +12,7 @@ import pytest
 from minidock.cli.main import replace_unencodable
 from minidock.cli.verbs import events as cli_events
 from minidock.engine.monitor import json_file_log
-from minidock.engine.store import events
+from minidock.engine.store import event_log
 from minidock.errors import MinidockError
 from minidock.paths import Store
 from minidock.teach.explain import explain
@@ -77,7 +77,7 @@ def test_events(tmp_path: Path) -> None:
 
     def act(data: bytes) -> None:
         Path(store.events).write_bytes(data)
-        for event in events.read(store, since=0.0, until=1e12, follow=False):
+        for event in event_log.read(store, since=0.0, until=1e12, follow=False):
             out.write(cli_events._line(event) + said(event))
 
     known = [*_RUINS, *_each_value_ruined(sample)]

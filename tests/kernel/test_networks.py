@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from minidock import jsontext
-from minidock.engine.network import bridge, endpoint, networks, ports
+from minidock.engine.network import bridge, endpoint, networks, published_ports
 from minidock.errors import Conflict, KernelError, MinidockError, StoreError, UsageError
 from minidock.kernel import iptables
 from minidock.kernel.netlink import Netlink
@@ -393,29 +393,29 @@ def test_published_port_is_taken_for_everybody_else(lab: Lab, store: Store) -> N
             server.bind(("", port))
             server.listen()
     with pytest.raises(Conflict, match=r"Bind for 0.0.0.0:8090 failed: port is already allocated"):
-        ports.bind(requested("8090:81"), store=store)
+        published_ports.bind(requested("8090:81"), store=store)
     web.stop()
     with serving(lab.host, 8090), pytest.raises(Conflict, match="address already in use"):
-        ports.bind(requested("8090:80"), store=store)
+        published_ports.bind(requested("8090:80"), store=store)
 
 
 def test_no_port_is_held_when_one_of_them_is_taken(lab: Lab, store: Store) -> None:
     with serving(lab.host, 8091):
         with pytest.raises(Conflict):
-            ports.bind(requested("8090:80", "8091:81"))
+            published_ports.bind(requested("8090:80", "8091:81"))
         socket.create_server(("0.0.0.0", 8090)).close()
 
 
 def test_address_of_another_host_cannot_be_published_on(lab: Lab) -> None:
     with pytest.raises(MinidockError, match="Cannot assign requested address") as raised:
-        ports.bind(requested("9.9.9.9:8090:80"))
+        published_ports.bind(requested("9.9.9.9:8090:80"))
     assert "9.9.9.9 is not an address of this host" in raised.value.hint
 
 
 def test_free_choice_and_ranges_give_ports_that_answer(lab: Lab, store: Store) -> None:
     with serving(lab.host, 8000):
         web = lab.container(store, "8000-8010:80", ":81", "127.0.0.1::82")
-    shown = ports.port_map(web.published, ["80/tcp", "99/tcp"])
+    shown = published_ports.port_map(web.published, ["80/tcp", "99/tcp"])
     assert shown["80/tcp"] == [
         {"HostIp": "0.0.0.0", "HostPort": "8001"},
         {"HostIp": "::", "HostPort": "8001"},

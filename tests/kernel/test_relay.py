@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from minidock.engine.network import ports, proxy_udp
+from minidock.engine.network import proxy_udp, published_ports
 from minidock.engine.network.poll_set import PollSet
 from minidock.engine.network.proxy_tcp import UserlandProxy
 from support.lab import Relaying
@@ -31,7 +31,7 @@ class Published:
             {"HostIp": address, "HostPort": "", "Proto": kind, "ContainerPort": port}
             for address in ("127.0.0.2", "::1")
         ]
-        self.ports = ports.bind(asked)
+        self.ports = published_ports.bind(asked)
         self.addresses = [(p.held[0].host_ip, p.held[0].host_port) for p in self.ports]
         self.relay = Relaying(UserlandProxy(self.ports, HERE))
 

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from minidock.engine.network import networks, ports
+from minidock.engine.network import networks, published_ports
 from minidock.engine.network.proxy_tcp import UserlandProxy
 from minidock.kernel import namespace
 from minidock.paths import Store
@@ -83,8 +83,8 @@ class Container(Place):
     def __init__(self, store: Store, *publish: str) -> None:
         super().__init__()
         self.store = store
-        self.published = ports.bind(requested(*publish), store=store)
-        forwarded = ports.firewall_bindings(self.published)
+        self.published = published_ports.bind(requested(*publish), store=store)
+        forwarded = published_ports.firewall_bindings(self.published)
         self.endpoint = networks.connect(store, self.id, netns_pid=self.pid, publish=forwarded)
         self.address: str = self.endpoint["IPAddress"]
         self.relay = Relaying(UserlandProxy(self.published, self.address))
@@ -165,7 +165,7 @@ def requested(*publish: str) -> list[dict[str, object]]:
         key = f"{port}/{'udp' if udp else 'tcp'}"
         host_ip = (host or "").strip("[]")
         bindings.setdefault(key, []).append({"HostIp": host_ip, "HostPort": host_port})
-    return ports.parse_bindings(bindings)
+    return published_ports.parse_bindings(bindings)
 
 
 @contextmanager

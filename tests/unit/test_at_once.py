@@ -18,7 +18,7 @@ import pytest
 from minidock import document
 from minidock.cli.output import sizes
 from minidock.engine.build import prune, run_mounts, stages
-from minidock.engine.build.mounts import Mount
+from minidock.engine.build.run_mount_flag import Mount
 from minidock.engine.build.run_step import RunningCommands
 from minidock.engine.build.source_tree import Tree
 from minidock.engine.container import volumes

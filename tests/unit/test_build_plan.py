@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from minidock.engine.build.mounts import read_mounts
+from minidock.engine.build.run_mount_flag import read_mounts
 from minidock.engine.build.stage_plan import Plan, check_platform, plan
 from minidock.engine.build.stage_state import State, image_document
 from minidock.engine.dockerfile.dockerfile_error import DockerfileError

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from minidock.cli.commands import ABSENT, COMMANDS, minidock
-from minidock.cli.flags import timestamps, units
+from minidock.cli.flags import since_until, units
 from minidock.cli.flags.filters import BadFilter, apply_filters
 from minidock.cli.flags.process_flags import environment_file
 from minidock.cli.frame.pflag import INT, Flag, parse, parse_bool, parse_int
@@ -70,11 +70,11 @@ def test_sizes_are_said_in_thousands() -> None:
 
 
 def test_moments_are_durations_back_numbers_or_dates() -> None:
-    assert timestamps.parse_timestamp("10m") == pytest.approx(time.time() - 600, abs=5)
-    assert timestamps.parse_timestamp("1700000000.5") == 1700000000.5
-    assert timestamps.parse_timestamp("2024-05-06T07:08:09Z") == 1714979289
+    assert since_until.parse_timestamp("10m") == pytest.approx(time.time() - 600, abs=5)
+    assert since_until.parse_timestamp("1700000000.5") == 1700000000.5
+    assert since_until.parse_timestamp("2024-05-06T07:08:09Z") == 1714979289
     with pytest.raises(ValueError, match="failed to parse value as time or duration"):
-        timestamps.parse_timestamp("yesterday")
+        since_until.parse_timestamp("yesterday")
 
 
 def test_documents_times_keep_their_fractions() -> None:

@@ -13,9 +13,9 @@ import pytest
 
 from minidock.engine.dockerfile import checks, config
 from minidock.engine.dockerfile.dockerfile_error import DockerfileError
-from minidock.engine.dockerfile.ignore import Ignore
+from minidock.engine.dockerfile.dockerignore import Ignore
 from minidock.engine.dockerfile.parser import parse
-from minidock.engine.dockerfile.shell_words import expand
+from minidock.engine.dockerfile.word_expansion import expand
 from support import built
 from support import dockerfile_answers as answers
 

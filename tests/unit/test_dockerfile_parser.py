@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from minidock.engine.dockerfile import checks
 from minidock.engine.dockerfile.dockerfile_error import DockerfileError
-from minidock.engine.dockerfile.ignore import Ignore
+from minidock.engine.dockerfile.dockerignore import Ignore
 from minidock.engine.dockerfile.instruction import Instruction
 from minidock.engine.dockerfile.parser import parse, parse_trigger, read
-from minidock.engine.dockerfile.shell_words import (
+from minidock.engine.dockerfile.word_expansion import (
     expand,
     expand_for_display,
     expand_heredoc,

@@ -15,7 +15,7 @@ from minidock.engine.container import inspect_defaults, repair, volumes
 from minidock.engine.image import build_cache, images_json, layers
 from minidock.engine.network import network_json
 from minidock.engine.registry import origins
-from minidock.engine.store import container_json, events
+from minidock.engine.store import container_json, event_log
 from minidock.runtime import state
 
 
@@ -64,7 +64,7 @@ SHAPES = {
     "blobs.json": (origins._SHAPE[0], image.BlobRecord),
     "volume.json": (volumes._SHAPE, store.VolumeDocument),
     "a step of the build cache": (build_cache.SHAPE, store.CacheRecord),
-    "an event": (events.SHAPE, store.Event),
+    "an event": (event_log.SHAPE, store.Event),
     "the note of an end": (repair._END, store.EndNote),
     "state.json": (state._SHAPE, runtime_spec.StateDocument),
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from minidock import document
-from minidock.engine.store import events
+from minidock.engine.store import event_log
 from minidock.errors import DamagedFile
 from minidock.paths import Store
 
@@ -22,12 +22,12 @@ def store(tmp_path: Path) -> Store:
 def test_follower_sees_no_event_twice_and_the_last_one_when_files_are_set_aside(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "_LONGEST_BYTES", 20_000)
-    monkeypatch.setattr(events, "_POLL_SECONDS", 0.001)
+    monkeypatch.setattr(event_log, "_LONGEST_BYTES", 20_000)
+    monkeypatch.setattr(event_log, "_POLL_SECONDS", 0.001)
     seen: list[str] = []
 
     def follow() -> None:
-        for event in events.read(store, since=0, until=None, follow=True):
+        for event in event_log.read(store, since=0, until=None, follow=True):
             seen.append(event["Actor"]["ID"])
             if event["Actor"]["ID"] == "last":
                 return
@@ -35,8 +35,8 @@ def test_follower_sees_no_event_twice_and_the_last_one_when_files_are_set_aside(
     reader = threading.Thread(target=follow)
     reader.start()
     for number in range(1000):
-        events.emit(store, "volume", "create", str(number), driver="local")
-    events.emit(store, "volume", "create", "last")
+        event_log.emit(store, "volume", "create", str(number), driver="local")
+    event_log.emit(store, "volume", "create", "last")
     reader.join(timeout=30)
     assert os.path.exists(f"{store.events}.1")
     assert len(seen) == len(set(seen))
@@ -45,21 +45,21 @@ def test_follower_sees_no_event_twice_and_the_last_one_when_files_are_set_aside(
 
 def test_event_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     store = Store(str(tmp_path / "gone"))
-    events.emit(store, "volume", "create", "x")
+    event_log.emit(store, "volume", "create", "x")
     assert not os.path.exists(store.root)
     os.makedirs(store.root)
-    events.emit(store, "volume", "create", "y")
-    (told,) = events.read(store, since=0, until=None, follow=False)
+    event_log.emit(store, "volume", "create", "y")
+    (told,) = event_log.read(store, since=0, until=None, follow=False)
     assert told["Actor"]["ID"] == "y"
 
 
 def test_events_are_told_within_their_time(store: Store) -> None:
     for name in ("a", "b"):
-        events.emit(store, "volume", "create", name)
-    told = list(events.read(store, since=0, until=None, follow=False))
+        event_log.emit(store, "volume", "create", name)
+    told = list(event_log.read(store, since=0, until=None, follow=False))
     assert [event["Actor"]["ID"] for event in told] == ["a", "b"]
     between = told[0]["timeNano"] / 1e9
-    assert list(events.read(store, since=0, until=between - 1, follow=False)) == []
+    assert list(event_log.read(store, since=0, until=between - 1, follow=False)) == []
 
 
 @pytest.mark.parametrize(
@@ -72,11 +72,11 @@ def test_what_a_power_cut_left_hides_no_other_event(
 ) -> None:
     damaged: list[DamagedFile] = []
     monkeypatch.setattr(document, "_listener", damaged.append)
-    events.emit(store, "volume", "create", "before")
+    event_log.emit(store, "volume", "create", "before")
     with open(store.events, "ab") as file:
         file.write(left)
     for name in ("after", "last"):
-        events.emit(store, "volume", "create", name)
-    told = events.read(store, since=0, until=None, follow=False)
+        event_log.emit(store, "volume", "create", name)
+    told = event_log.read(store, since=0, until=None, follow=False)
     assert [event["Actor"]["ID"] for event in told] == ["before", "after", "last"]
     assert damaged == []

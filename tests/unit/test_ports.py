@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from minidock.engine.network import ports
+from minidock.engine.network import published_ports
 from minidock.engine.network.network_mode import parse_network_mode
 from minidock.errors import UsageError
 
@@ -14,7 +14,7 @@ def test_bindings_are_read() -> None:
         "80/tcp": [{"HostIp": "", "HostPort": "8090"}, {"HostIp": "::1", "HostPort": "8000-8010"}],
         "53/udp": None,
     }
-    assert ports.parse_bindings(asked) == [
+    assert published_ports.parse_bindings(asked) == [
         {"HostIp": "", "HostPort": "8090", "Proto": "tcp", "ContainerPort": 80},
         {"HostIp": "::1", "HostPort": "8000-8010", "Proto": "tcp", "ContainerPort": 80},
         {"HostIp": "", "HostPort": "", "Proto": "udp", "ContainerPort": 53},
@@ -23,7 +23,7 @@ def test_bindings_are_read() -> None:
 
 def test_publish_all_adds_exposed_ports_that_have_no_binding() -> None:
     asked = {"80/tcp": [{"HostPort": "8090"}]}
-    found = ports.parse_bindings(asked, ["80/tcp", "443/tcp"], publish_all=True)
+    found = published_ports.parse_bindings(asked, ["80/tcp", "443/tcp"], publish_all=True)
     assert [(f["ContainerPort"], f["HostPort"]) for f in found] == [(80, "8090"), (443, "")]
 
 
@@ -44,7 +44,7 @@ def test_publish_all_adds_exposed_ports_that_have_no_binding() -> None:
 )
 def test_what_cannot_be_published_is_refused(key: str, binding: dict[str, str]) -> None:
     with pytest.raises(UsageError):
-        ports.parse_bindings({key: [binding]})
+        published_ports.parse_bindings({key: [binding]})
 
 
 def test_network_modes_are_told_apart() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from minidock.engine.container import restart
+from minidock.engine.container import restart_policy
 from minidock.engine.store import journal
 from minidock.errors import UsageError
 from minidock.paths import Store
@@ -34,19 +34,19 @@ def host_config(text: str) -> dict[str, Any]:
 def test_policy_wants_what_dockers_does(
     policy: str, code: int, restarts: int, by_hand: int, expected: bool
 ) -> None:
-    asked = restart.policy_of(host_config(policy))
+    asked = restart_policy.policy_of(host_config(policy))
     assert asked.should_restart(code, restarts, manually_stopped=bool(by_hand)) is expected
 
 
 def test_pauses_double_from_100_ms_to_a_minute() -> None:
-    back_off = restart.BackOff()
+    back_off = restart_policy.BackOff()
     pauses = [back_off.next_ms(0.1) for _ in range(12)]
     assert pauses[:10] == [100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600, 51200]
     assert pauses[10:] == [60_000, 60_000]
 
 
 def test_a_run_of_ten_seconds_begins_the_pauses_anew() -> None:
-    back_off = restart.BackOff()
+    back_off = restart_policy.BackOff()
     assert [back_off.next_ms(ran) for ran in (0, 9.9, 10.0, 0)] == [100, 200, 100, 200]
 
 
@@ -63,23 +63,23 @@ REFUSED = {
 @pytest.mark.parametrize("policy", REFUSED)
 def test_what_is_no_policy_is_refused_in_dockers_words(policy: str) -> None:
     with pytest.raises(UsageError, match="^invalid restart policy: ") as caught:
-        restart.check_policy(host_config(policy))
+        restart_policy.check_policy(host_config(policy))
     assert REFUSED[policy] in str(caught.value)
 
 
 def test_removing_at_the_end_and_restarting_exclude_each_other() -> None:
     with pytest.raises(UsageError, match="can't create 'AutoRemove' container with restart policy"):
-        restart.check_policy({**host_config("always"), "AutoRemove": True})
-    restart.check_policy({**host_config("no"), "AutoRemove": True})
-    restart.check_policy({"AutoRemove": True})
+        restart_policy.check_policy({**host_config("always"), "AutoRemove": True})
+    restart_policy.check_policy({**host_config("no"), "AutoRemove": True})
+    restart_policy.check_policy({"AutoRemove": True})
 
 
 def test_one_that_never_ran_is_not_started_with_the_machine() -> None:
     state = {"StartedAt": "0001-01-01T00:00:00Z", "ExitCode": 0}
     document = {"State": state, "HostConfig": host_config("always"), "RestartCount": 0}
-    assert not restart.should_start_at_boot(document, manually_stopped=False)
+    assert not restart_policy.should_start_at_boot(document, manually_stopped=False)
     state["StartedAt"] = "2026-01-01T00:00:00Z"
-    assert restart.should_start_at_boot(document, manually_stopped=False)
+    assert restart_policy.should_start_at_boot(document, manually_stopped=False)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_one_that_never_ran_is_not_started_with_the_machine() -> None:
      ("SIGTERM", 9, True)],
 )  # fmt: skip
 def test_which_signals_end_the_policy(stop_signal: str, number: int, expected: bool) -> None:
-    assert restart.cancels_restart({"StopSignal": stop_signal}, number) is expected
+    assert restart_policy.cancels_restart({"StopSignal": stop_signal}, number) is expected
 
 
 def test_journal_of_a_container_that_never_stays_up_stays_small(tmp_path: Path) -> None:

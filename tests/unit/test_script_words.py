@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minidock.kernel.op import quote
-from minidock.teach.script.shell_words import Variables, bytes_used, command, here_document, word
+from minidock.teach.script.shell_quoting import Variables, bytes_used, command, here_document, word
 from support.patience import long
 
 VARIABLES = Variables({"/var/lib/home": "BOX", "10.0.0.2": "ADDRESS", "c0ffee": "ID"})

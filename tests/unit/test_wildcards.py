@@ -13,8 +13,8 @@ import pytest
 from minidock.cli.flags.filters import BadFilter, matches_regexp
 from minidock.engine.dockerfile import config
 from minidock.engine.dockerfile.dockerfile_error import DockerfileError
+from minidock.engine.dockerfile.dockerignore import Ignore
 from minidock.engine.dockerfile.glob import replace
-from minidock.engine.dockerfile.ignore import Ignore
 from minidock.engine.dockerfile.parser import parse
 from minidock.wildcards import path_pattern
 from support.patience import patience

@@ -16,7 +16,7 @@ import re
 
 from minidock.kernel.mount import flag_words
 from minidock.kernel.op import MASK, REGISTRY
-from minidock.teach.script.shell_words import Variables, command
+from minidock.teach.script.shell_quoting import Variables, command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _NOTHING_DONE = ("absent", "there", "ended")
 _SAFE_PATH = re.compile(r"[A-Za-z0-9/._+-]*")
 _QUOTED_VARIABLE = re.compile(r'"(\$[A-Z]+[^"\s$\\`]*)"')
-_BYTE = re.compile(r"\$\{(NL|X[0-9A-F]{2})\}")  # as script/shell_words.py has them
+_BYTE = re.compile(r"\$\{(NL|X[0-9A-F]{2})\}")  # as script/shell_quoting.py has them
 _KEPT = ("nosuid", "nodev", "noexec")  # flags that `mount -o remount,bind,ro` would clear
 
 # After pivot_root the host's programs are out of reach, and few images have a complete setpriv: the

@@ -127,7 +127,7 @@ def boolean(name: str, holds: Test[T]) -> Reader[T]:
 
 def until(wanted: str) -> float:
     """Parse the timestamp of a filter "until"; raises BadFilter."""
-    from minidock.cli.flags.timestamps import parse_timestamp
+    from minidock.cli.flags.since_until import parse_timestamp
 
     try:
         return parse_timestamp(wanted)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from minidock.cli.flags.filters import FILTER
-from minidock.cli.flags.timestamps import parse_timestamp
+from minidock.cli.flags.since_until import parse_timestamp
 from minidock.cli.frame.command import command
 from minidock.cli.frame.failure import FormatSyntaxError
 from minidock.cli.frame.pflag import value, values
@@ -47,7 +47,7 @@ def events(
     Without --until, it runs until it is interrupted. The store keeps the last twenty thousand
     events, approximately.
     """
-    from minidock.engine.store.events import read
+    from minidock.engine.store.event_log import read
 
     said = _line if not format else _templated("{{json .}}" if format == "json" else format)
     end = _moment(until)

@@ -55,7 +55,7 @@ def logs(
 def _moment(flag: str, text: str | None) -> float | None:
     if not text:
         return None
-    from minidock.cli.flags.timestamps import parse_timestamp
+    from minidock.cli.flags.since_until import parse_timestamp
 
     try:
         return parse_timestamp(text)

@@ -174,7 +174,7 @@ def prune_networks(store: Store, filters: tuple[tuple[str, str], ...]) -> list[s
     """Remove networks without containers; returns their names."""
     from minidock.engine.container.lookup import list_containers
     from minidock.engine.network import user_defined
-    from minidock.engine.store.events import emit_pruned
+    from minidock.engine.store.event_log import emit_pruned
 
     list_containers(store)
     deleted = []

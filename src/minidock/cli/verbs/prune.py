@@ -74,7 +74,7 @@ def prune_containers(store: Store, filters: Filters) -> tuple[list[str], int]:
     """Remove stopped containers; returns their IDs, and the reclaimed bytes."""
     from minidock.engine.container.lookup import list_containers
     from minidock.engine.lifecycle.remove import remove
-    from minidock.engine.store.events import emit_pruned
+    from minidock.engine.store.event_log import emit_pruned
 
     deleted, reclaimed = [], 0
     for container in apply_filters(list_containers(store), filters, CONTAINER_FILTERS):
@@ -102,7 +102,7 @@ def prune_volumes(store: Store, filters: Filters, *, everything: bool) -> tuple[
     as with the filter all=true.
     """
     from minidock.engine.container import volumes as engine
-    from minidock.engine.store.events import emit_pruned
+    from minidock.engine.store.event_log import emit_pruned
 
     everything = everything or any(_truth(text) for name, text in filters if name == "all")
     used = engine.users_by_volume(store)

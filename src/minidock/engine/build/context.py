@@ -15,7 +15,7 @@ import stat
 from errno import ENOENT
 
 from minidock.engine.build.source_tree import Tree
-from minidock.engine.dockerfile.ignore import Ignore
+from minidock.engine.dockerfile.dockerignore import Ignore
 from minidock.errors import KernelError, MinidockError
 from minidock.kernel.path import open_in_root
 

@@ -16,7 +16,7 @@ from minidock.engine.build.checksum import checksum
 from minidock.engine.build.source_tree import Source, Tree
 from minidock.engine.dockerfile.dockerfile_error import DockerfileError
 from minidock.engine.dockerfile.heredoc import heredoc_of
-from minidock.engine.dockerfile.shell_words import expand, expand_heredoc
+from minidock.engine.dockerfile.word_expansion import expand, expand_heredoc
 from minidock.engine.image.build_cache import key_of
 from minidock.kernel.files import work_on_files
 from minidock.numerals import is_decimal, octal

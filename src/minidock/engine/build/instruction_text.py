@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minidock.engine.dockerfile.shell_words import expand_for_display
+from minidock.engine.dockerfile.word_expansion import expand_for_display
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from minidock.document_types.container import CreateBody
     from minidock.document_types.host_config import HostConfig
-    from minidock.engine.build.mounts import Mount
     from minidock.engine.build.options import Options
+    from minidock.engine.build.run_mount_flag import Mount
     from minidock.engine.build.run_step import Command, RunningCommands
     from minidock.engine.build.stage_state import State
     from minidock.engine.build.step_layer import StepOverlay

@@ -1,4 +1,4 @@
-"""RUN --mount: prepare the sources of mounts and add them to the container (see mounts.py).
+"""RUN --mount: prepare the sources of mounts and add them to the container (see run_mount_flag.py).
 
 Stages (overlayfs) and secrets (tmpfs) are mounted below the container's directory (mounts/<n>), and
 bind-mounted from there into the container. Teardown of the container unmounts them.
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from minidock.document_types.host_config import HostConfig
-    from minidock.engine.build.mounts import Mount
     from minidock.engine.build.options import Secret
+    from minidock.engine.build.run_mount_flag import Mount
     from minidock.engine.container.containers import Container
     from minidock.paths import Store
 

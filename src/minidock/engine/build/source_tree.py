@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from minidock.engine.dockerfile.ignore import Ignore
+    from minidock.engine.dockerfile.dockerignore import Ignore
     from minidock.wildcards import Pattern
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -17,7 +17,7 @@ import os
 from minidock.engine.build import copy_step, run_step
 from minidock.engine.build.base_images import full_name
 from minidock.engine.build.instruction_text import format_instruction
-from minidock.engine.build.mounts import read_mounts
+from minidock.engine.build.run_mount_flag import read_mounts
 from minidock.engine.build.source_tree import Source
 from minidock.engine.build.stage_plan import ErrorLocation
 from minidock.engine.dockerfile import config as dockerfile_config

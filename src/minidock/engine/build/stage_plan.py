@@ -17,7 +17,7 @@ from __future__ import annotations
 from minidock.engine.dockerfile import checks
 from minidock.engine.dockerfile.config import arg_pairs
 from minidock.engine.dockerfile.dockerfile_error import DockerfileError
-from minidock.engine.dockerfile.shell_words import expand, go_quote
+from minidock.engine.dockerfile.word_expansion import expand, go_quote
 from minidock.numerals import is_decimal
 from minidock.oci import image_config
 

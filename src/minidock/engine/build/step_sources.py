@@ -10,7 +10,7 @@ import os
 from minidock.engine.build import copy_step
 from minidock.engine.build.checksum import checksum
 from minidock.engine.build.entitlements import check_fetch
-from minidock.engine.build.mounts import Mount
+from minidock.engine.build.run_mount_flag import Mount
 from minidock.engine.build.source_tree import Source, Tree
 from minidock.engine.dockerfile.dockerfile_error import DockerfileError
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from minidock.document import without_null
 from minidock.engine.container.endpoints import requested_endpoint
-from minidock.engine.container.restart import policy_of
+from minidock.engine.container.restart_policy import policy_of
 from minidock.oci.runtime_config import DEFAULT_SHM_BYTES, MASKED_PATHS, READONLY_PATHS
 
 TYPE_CHECKING = False

@@ -20,7 +20,7 @@ from minidock.engine.container.volumes import remove as remove_volume
 from minidock.engine.container.volumes import undo_create
 from minidock.engine.image.references import users_of
 from minidock.engine.image.removal import collect_garbage
-from minidock.engine.store.events import emit
+from minidock.engine.store.event_log import emit
 from minidock.engine.store.journal import recording_to
 from minidock.engine.store.locks import exclusive, owner_of
 from minidock.errors import Conflict, DamagedFile, NotFound

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 
 from minidock.engine.container.cgroups import check_cgroup_parent
-from minidock.engine.container.restart import check_policy
+from minidock.engine.container.restart_policy import check_policy
 from minidock.errors import NotFound, UsageError
 from minidock.signals import stop_signal
 

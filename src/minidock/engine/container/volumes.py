@@ -22,7 +22,7 @@ import os
 from minidock import jsontext
 from minidock.document import Each, read, report_skipped, sync, write
 from minidock.engine.store.container_json import list_documents
-from minidock.engine.store.events import emit
+from minidock.engine.store.event_log import emit
 from minidock.engine.store.locks import exclusive
 from minidock.engine.store.store import prepare
 from minidock.engine.store.timestamps import timestamp

@@ -13,8 +13,8 @@ from minidock.engine.dockerfile.flags import BOOLEAN, ONCE, REPEATABLE, read_fla
 from minidock.engine.dockerfile.health import parse_healthcheck
 from minidock.engine.dockerfile.heredoc import heredoc_of
 from minidock.engine.dockerfile.pairs import is_legacy_form, name_values, quoted_words
-from minidock.engine.dockerfile.shell_words import go_quote
 from minidock.engine.dockerfile.suggest import did_you_mean
+from minidock.engine.dockerfile.word_expansion import go_quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

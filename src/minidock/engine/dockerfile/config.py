@@ -21,11 +21,11 @@ import posixpath
 
 from minidock.engine.dockerfile.dockerfile_error import DockerfileError
 from minidock.engine.dockerfile.duration import format_go_duration
+from minidock.engine.dockerfile.exposed_ports import exposed_ports
 from minidock.engine.dockerfile.glob import GROWTH_MAX
 from minidock.engine.dockerfile.health import HEALTH_DURATIONS, parse_healthcheck
 from minidock.engine.dockerfile.pairs import name_values, quoted_words
-from minidock.engine.dockerfile.ports import exposed_ports
-from minidock.engine.dockerfile.shell_words import (
+from minidock.engine.dockerfile.word_expansion import (
     SPACES,
     expand,
     expand_words,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minidock.engine.dockerfile.dockerfile_error import DockerfileError
-from minidock.engine.dockerfile.shell_words import go_quote
+from minidock.engine.dockerfile.word_expansion import go_quote
 
 _UNITS_NS = {
     "ns": 1,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from minidock.engine.dockerfile.dockerfile_error import DockerfileError
-from minidock.engine.dockerfile.shell_words import SPACES
 from minidock.engine.dockerfile.suggest import did_you_mean
+from minidock.engine.dockerfile.word_expansion import SPACES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

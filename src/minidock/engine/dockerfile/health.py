@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minidock.engine.dockerfile.dockerfile_error import DockerfileError
 from minidock.engine.dockerfile.duration import parse_go_duration
-from minidock.engine.dockerfile.shell_words import SPACES, go_quote
+from minidock.engine.dockerfile.word_expansion import SPACES, go_quote
 from minidock.numerals import is_decimal
 
 TYPE_CHECKING = False

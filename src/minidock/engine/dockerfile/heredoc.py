@@ -10,7 +10,7 @@ Sources: docs.docker.com/reference/dockerfile "Here-Documents"; BuildKit's parse
 from __future__ import annotations
 
 from minidock.engine.dockerfile.dockerfile_error import DockerfileError
-from minidock.engine.dockerfile.shell_words import raw_words
+from minidock.engine.dockerfile.word_expansion import raw_words
 
 INSTRUCTIONS = ("ADD", "COPY", "RUN")
 

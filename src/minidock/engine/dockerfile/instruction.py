@@ -8,7 +8,7 @@ from __future__ import annotations
 from minidock import jsontext
 from minidock.engine.dockerfile.dockerfile_error import DockerfileError
 from minidock.engine.dockerfile.flags import split_flags
-from minidock.engine.dockerfile.shell_words import SPACES
+from minidock.engine.dockerfile.word_expansion import SPACES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

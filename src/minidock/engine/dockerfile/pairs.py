@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minidock.engine.dockerfile.shell_words import SPACES
+from minidock.engine.dockerfile.word_expansion import SPACES
 
 _BLANKS = "\t\v\f\r "
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 from minidock.engine.dockerfile import checks, heredoc
 from minidock.engine.dockerfile.dockerfile_error import DockerfileError
 from minidock.engine.dockerfile.instruction import Dockerfile, Instruction
-from minidock.engine.dockerfile.shell_words import SPACES
+from minidock.engine.dockerfile.word_expansion import SPACES
 
 _DIRECTIVES = ("check", "escape", "syntax")
 

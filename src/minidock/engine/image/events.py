@@ -5,7 +5,7 @@ Source: Docker Engine API 1.45 SystemEvents; the events of docker 26.1.
 
 from __future__ import annotations
 
-from minidock.engine.store.events import emit_all, event
+from minidock.engine.store.event_log import emit_all, event
 from minidock.errors import StoreError
 
 TYPE_CHECKING = False

@@ -25,7 +25,7 @@ from minidock.engine.image.image import Image
 from minidock.engine.image.images import ImageStore
 from minidock.engine.image.images_json import find_id, sort_names
 from minidock.engine.image.lock import ImagesLock
-from minidock.engine.store.events import emit_all, emit_pruned
+from minidock.engine.store.event_log import emit_all, emit_pruned
 from minidock.engine.store.store import Staging
 from minidock.errors import Conflict, ImageNotFound
 from minidock.oci import reference

@@ -28,7 +28,7 @@ from minidock.engine.image.lock import ImagesLock
 from minidock.engine.leftovers import lab
 from minidock.engine.leftovers.leftover import Leftover, describe_owner, owners_by_container
 from minidock.engine.network import network_json as network_file
-from minidock.engine.store import container_json, events, journal
+from minidock.engine.store import container_json, event_log, journal
 from minidock.engine.store.container_json import list_documents, list_ids
 from minidock.engine.store.locks import exclusive
 from minidock.engine.store.store import is_initialized, needs_recovery
@@ -62,7 +62,7 @@ def find_damaged(store: Store) -> Iterator[Leftover]:
     yield from _volumes(store)
     yield from _images(store)
     yield from _cache(store)
-    yield from _json_lines(store, store.events, events.SHAPE)
+    yield from _json_lines(store, store.events, event_log.SHAPE)
     for path in (store.build_journal, *map(store.network_journal, network_file.list_names(store))):
         yield from _json_lines(store, path, journal.SHAPE)
     yield from _json_file(store, store.lab_note, lab.NOTE_SHAPE)

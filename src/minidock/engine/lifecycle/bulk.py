@@ -3,8 +3,8 @@
 minidock has no daemon, and a reboot ends the monitors. So systemd/minidock.service, or the
 administrator, calls these two:
 
-    start_all   starts the containers whose restart policy asks for it (container/restart.py), in
-                parallel; one that joins another's namespaces starts after that one
+    start_all   starts the containers whose restart policy (container/restart_policy.py) asks for
+                it, in parallel; one that joins another's namespaces starts after that one
     stop_all    sends each its stop signal, and waits for each until its timeout; it does not mark
                 them as manually stopped, so start_all starts them again
 
@@ -19,7 +19,7 @@ import time
 
 from minidock.engine.container.containers import Container
 from minidock.engine.container.lookup import list_containers
-from minidock.engine.container.restart import is_manually_stopped, should_start_at_boot
+from minidock.engine.container.restart_policy import is_manually_stopped, should_start_at_boot
 from minidock.engine.lifecycle.start import PendingStart
 from minidock.engine.lifecycle.stop import begin_stop, finish_stop, seconds_to_stop
 from minidock.errors import Conflict, MinidockError, NotFound, as_ours

@@ -20,7 +20,7 @@ from minidock.engine.monitor.connection import connect_when_ready
 from minidock.engine.network import networks
 from minidock.engine.network.endpoint import DEFAULT
 from minidock.engine.network.lookup import find
-from minidock.engine.store.events import emit
+from minidock.engine.store.event_log import emit
 from minidock.errors import Conflict, UsageError
 from minidock.runtime.channel import rebuild_error
 

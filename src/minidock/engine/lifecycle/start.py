@@ -86,7 +86,7 @@ def start(
     on_record: gets the journal's records, as lines of JSON, as they happen. on_started: is called
     once, when the container runs. on_step: is asked before each act of the launch, with the
     connection, and answers protocol.CONTINUE or protocol.ABORT. view: a module whose `inspect` the
-    monitor calls when only the container's command is missing (monitor/half_made_view.py);
+    monitor calls when only the container's command is missing (monitor/launch_view.py);
     on_record gets what that tells, too. A container that runs already is left alone, as Docker
     does; then `attach` attaches to it. Raises NotFound, Conflict, and whatever kept it from
     starting.

@@ -14,7 +14,7 @@ from minidock.engine.container.containers import Container
 from minidock.engine.container.events import emit_container
 from minidock.engine.container.lookup import find, wait_until_settled
 from minidock.engine.container.repair import repair
-from minidock.engine.container.restart import cancels_restart, mark_manually_stopped
+from minidock.engine.container.restart_policy import cancels_restart, mark_manually_stopped
 from minidock.engine.lifecycle.pause import ensure_unpaused
 from minidock.engine.monitor import protocol
 from minidock.engine.monitor.connection import cancel_restart, connect_when_ready

@@ -13,7 +13,7 @@ from minidock.engine.container.cgroups import block_io, cgroup_of
 from minidock.engine.container.containers import Container
 from minidock.engine.container.events import emit_container
 from minidock.engine.container.lookup import wait_until_settled
-from minidock.engine.container.restart import check_policy, policy_of
+from minidock.engine.container.restart_policy import check_policy, policy_of
 from minidock.engine.store.journal import recording_to
 from minidock.errors import Conflict, MinidockError
 from minidock.kernel import cgroup

@@ -19,7 +19,7 @@ import os
 
 from minidock import jsontext
 from minidock.engine.monitor.poll_loop import READABLE, Loop
-from minidock.engine.monitor.timer import Timer
+from minidock.engine.monitor.poll_timer import Timer
 from minidock.engine.store.journal import fault_gate
 from minidock.errors import MinidockError, as_ours
 from minidock.kernel import flock

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from minidock.engine.container.restart import NO, policy_of
+from minidock.engine.container.restart_policy import NO, policy_of
 from minidock.engine.monitor import protocol
 
 TYPE_CHECKING = False

@@ -23,8 +23,8 @@ from minidock.engine.monitor.exec_process import enter
 from minidock.engine.monitor.exec_sessions import ExecEvents
 from minidock.engine.monitor.pending_exec import PendingExec
 from minidock.engine.monitor.poll_loop import Loop
+from minidock.engine.monitor.poll_timer import Timer
 from minidock.engine.monitor.session import Pipes, Session
-from minidock.engine.monitor.timer import Timer
 from minidock.engine.store.stories import recording_story
 from minidock.engine.store.timestamps import timestamp
 from minidock.errors import MinidockError, NotFound

@@ -16,7 +16,7 @@ from minidock import jsontext
 from minidock.document import is_cut_off, open_lines, open_regular, parse, report_skipped
 from minidock.engine.container.containers import Container
 from minidock.engine.container.lookup import find
-from minidock.engine.container.restart import NO, policy_of
+from minidock.engine.container.restart_policy import NO, policy_of
 from minidock.engine.store.timestamps import timestamp
 from minidock.errors import Conflict, DamagedFile, NotFound, UsageError
 from minidock.numerals import decimal_fraction, is_decimal

@@ -20,7 +20,7 @@ from __future__ import annotations
 import _socket
 import os
 
-from minidock.engine.container import restart
+from minidock.engine.container import restart_policy
 from minidock.engine.container.containers import (
     Container,
     mark_ended,
@@ -34,8 +34,8 @@ from minidock.engine.container.run_journal import journal_of
 from minidock.engine.monitor import protocol
 from minidock.engine.monitor.client import Client, Listener
 from minidock.engine.monitor.exec_sessions import ExecSessions
-from minidock.engine.monitor.half_made_view import load_view
 from minidock.engine.monitor.launch_record import log_traceback, record_failure, record_running
+from minidock.engine.monitor.launch_view import load_view
 from minidock.engine.monitor.poll_loop import READABLE, Loop
 from minidock.engine.monitor.run import Run
 from minidock.engine.store import journal
@@ -96,7 +96,7 @@ class Monitor:
         self.listener: Listener | None = None
         self.ownership: Ownership | None = None
         self.container: Container
-        self.back_off = restart.BackOff()
+        self.back_off = restart_policy.BackOff()
         self.cancelled = False  # CANCEL_RESTART
         self.auto_remove_cancelled = False
         self.teardown_error: MinidockError | None = None  # something is left over
@@ -166,7 +166,7 @@ class Monitor:
         if size := self.request.get("size"):
             container.host_config["ConsoleSize"] = size
         container.document["RestartCount"] = 0
-        restart.clear_manually_stopped(container.paths)
+        restart_policy.clear_manually_stopped(container.paths)
         if any((self.request.get("attach") or {}).values()):
             emit_container(container, "attach")
         view = load_view(self.request, container, self.launcher)
@@ -254,8 +254,8 @@ class Monitor:
         """Pass a message to the session; a signal may cancel the restart policy."""
         if packet[:1] == protocol.SIGNAL:
             number = protocol.content_of(packet)["signal"]
-            restart.mark_manually_stopped(self.container)
-            self.cancelled |= restart.cancels_restart(self.container.config, number)
+            restart_policy.mark_manually_stopped(self.container)
+            self.cancelled |= restart_policy.cancels_restart(self.container.config, number)
             emit_container(self.container, "kill", signal=str(number))
         elif packet[:1] == protocol.RESIZE:
             emit_resized(self.container, **protocol.content_of(packet))
@@ -309,7 +309,7 @@ class Monitor:
             with container.editing():
                 container.reload()
                 blocked = bool(self.teardown_error) or self.cancelled
-                again = not blocked and restart.should_restart(container, code)
+                again = not blocked and restart_policy.should_restart(container, code)
                 if again:
                     mark_restarting(container, code, oom=oom)
                 else:

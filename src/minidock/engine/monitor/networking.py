@@ -23,7 +23,7 @@ from minidock.engine.container.endpoints import (
     requested_address,
     requested_endpoint,
 )
-from minidock.engine.network import networks, ports
+from minidock.engine.network import networks, published_ports
 from minidock.engine.network.endpoint import DEFAULT
 from minidock.engine.network.network_mode import parse_network_mode as mode_of
 
@@ -53,7 +53,7 @@ class NetworkSandbox:
         self.kind = mode.kind
         if self.kind == "bridge" and not self._endpoints:  # it was disconnected from all
             self._endpoints[mode.target] = requested_endpoint(None)
-        self.ports: list[ports.PublishedPort] = []
+        self.ports: list[published_ports.PublishedPort] = []
         self.dns_sockets: DnsSockets | None = None
         joined_now = network_names(container.document)
         self.gateway_network = (
@@ -69,7 +69,7 @@ class NetworkSandbox:
         """Bind the published ports on the host; none without a gateway network."""
         wanted = wanted_ports(self._container, self.gateway_network)
         if self.gateway_network:
-            self.ports = ports.bind(wanted, store=self._store)
+            self.ports = published_ports.bind(wanted, store=self._store)
 
     def reserve(self) -> list[str]:
         """Reserve an address on each network, until it is released."""
@@ -182,7 +182,7 @@ class NetworkSandbox:
             netns_pid=self._pid,
             network=name,
             mac=(document["Config"].get("MacAddress") or None) if first else None,
-            publish=ports.firewall_bindings(self.ports) if is_gateway else (),
+            publish=published_ports.firewall_bindings(self.ports) if is_gateway else (),
             interface=f"eth{self._interfaces}",
             dns_names=dns_names(document, name),
             is_gateway=is_gateway,
@@ -213,7 +213,7 @@ class NetworkSandbox:
                 self._store,
                 self._container.id,
                 network=now,
-                bindings=ports.firewall_bindings(self.ports),
+                bindings=published_ports.firewall_bindings(self.ports),
             )
         self._record_ports()
 
@@ -221,7 +221,7 @@ class NetworkSandbox:
         exposed = (
             list(self._container.config.get("ExposedPorts") or {}) if self.gateway_network else []
         )
-        port_map = ports.port_map(self.ports, exposed)
+        port_map = published_ports.port_map(self.ports, exposed)
         self._container.document["NetworkSettings"]["Ports"] = port_map
 
     def _open_dns_sockets(self) -> None:
@@ -232,13 +232,13 @@ class NetworkSandbox:
 
 
 def wanted_ports(container: Container, gateway_network: str) -> list[Binding]:
-    """The ports that the container publishes, as `ports.bind` takes them.
+    """The ports that the container publishes, as `published_ports.bind` takes them.
 
     gateway_network: its host address is the default to bind; "" for none, without ports.
     Raises UsageError for an invalid port, protocol or address.
     """
     host, config = container.host_config, container.config
-    wanted = ports.parse_bindings(
+    wanted = published_ports.parse_bindings(
         host.get("PortBindings") or {},
         list(config.get("ExposedPorts") or {}),
         publish_all=bool(host.get("PublishAllPorts")),

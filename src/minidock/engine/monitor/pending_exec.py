@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 
 from minidock.engine.monitor.poll_loop import READABLE, Loop
-from minidock.engine.monitor.timer import Timer
+from minidock.engine.monitor.poll_timer import Timer
 from minidock.errors import CommandNotRunnable, Conflict, MinidockError, as_ours
 from minidock.runtime.exec import ENDED_DURING_EXEC
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from minidock.engine.monitor.client import Client
-    from minidock.engine.monitor.timer import Timer
+    from minidock.engine.monitor.poll_timer import Timer
 
     class Log(Protocol):
         """A sink for the output of a process."""
@@ -268,7 +268,7 @@ class Session:
             self._end(children.zombie_status(self.pid))
             children.reap_eventually(self.pid)
         else:
-            from minidock.engine.monitor.timer import Timer  # seldom needed
+            from minidock.engine.monitor.poll_timer import Timer  # seldom needed
 
             self._tracer_deadline = self._tracer_deadline or time.monotonic() + _TRACER_SECONDS
             self._timer = Timer(self.loop, _RETRY_MS, self._on_exit)

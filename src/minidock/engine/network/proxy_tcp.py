@@ -38,7 +38,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from minidock.engine.network.ports import PublishedPort
+    from minidock.engine.network.published_ports import PublishedPort
 
 _CHUNK_BYTES = 1 << 16
 _ROUNDS = 16  # of reads and writes per connection and event, so that none starves the others

@@ -24,7 +24,7 @@ from minidock.engine.network.network_json import (
     list_names,
     read_all,
 )
-from minidock.engine.store.events import emit
+from minidock.engine.store.event_log import emit
 from minidock.engine.store.stories import recording_story, remove_journal
 from minidock.engine.store.timestamps import timestamp
 from minidock.errors import Conflict, MinidockError, NotFound, UsageError

@@ -3,7 +3,7 @@
     target.py          the container that publishes the port, and its network
     origin.py          where the probe starts: this host, a container, or a simulated machine
     probe.py           sends the probe and collects the observations     -> ProbeResult
-    watch.py           the observers: nf_tables traces and packet sockets
+    observers.py       the observers: nf_tables traces and packet sockets
     firewall_trace.py  the path of a packet through nf_tables, rule by rule (kernel/nftrace.py)
     counters.py        the same from rule counters, for iptables-legacy, which cannot trace
     taps.py            packet sockets on the bridge, the veth and the container's eth0

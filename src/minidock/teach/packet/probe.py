@@ -19,10 +19,10 @@ from minidock.paths import Store
 from minidock.teach.packet.facts import Counters, Facts, gather
 from minidock.teach.packet.firewall_trace import Packet, PacketTrace
 from minidock.teach.packet.listeners import Listener, connection_owner, listeners, name_of
+from minidock.teach.packet.observers import Observers
 from minidock.teach.packet.origin import HOST, Origin, origin
 from minidock.teach.packet.taps import CapturedPacket
 from minidock.teach.packet.target import Target
-from minidock.teach.packet.watch import Watch
 
 _POLL_MILLISECONDS, _TIMEOUT = 50, -1
 _SETTLING_SECONDS = 0.02  # for packets still in flight
@@ -85,19 +85,19 @@ def send(store: Store, target: Target, *, start: str = HOST, seconds: float = 2.
     """
     with ExitStack() as stack:
         probe_origin = stack.enter_context(origin(store, start, target))
-        watch = Watch(stack, probe_origin, target)
+        observers = Observers(stack, probe_origin, target)
         counters = Counters(target)
-        outcome, us = _connect(probe_origin, target, seconds, watch)
-        watch.collect()
+        outcome, us = _connect(probe_origin, target, seconds, observers)
+        observers.collect()
         source = _source(probe_origin)
-        is_accepted_here = outcome == "connected" and not watch.reaches_container
+        is_accepted_here = outcome == "connected" and not observers.reaches_container
         held_by = _holder(probe_origin, target, source) if is_accepted_here else 0
         if held_by == target.container.monitor_pid:
-            _wait_for_answer(watch, seconds)
+            _wait_for_answer(observers, seconds)
         time.sleep(_SETTLING_SECONDS)
-        watch.finish()
+        observers.finish()
         return ProbeResult(
-            facts=_facts(probe_origin, watch, target, source, counters),
+            facts=_facts(probe_origin, observers, target, source, counters),
             target=target,
             origin=probe_origin.name,
             source=source,
@@ -106,19 +106,19 @@ def send(store: Store, target: Target, *, start: str = HOST, seconds: float = 2.
             mark=probe_origin.mark,
             outcome=outcome,
             us=us,
-            probe=watch.probe,
-            answer=watch.answer,
-            proxy=watch.proxy,
-            bridge=watch.bridge,
-            veth=watch.veth,
-            inside=watch.inside,
+            probe=observers.probe,
+            answer=observers.answer,
+            proxy=observers.proxy,
+            bridge=observers.bridge,
+            veth=observers.veth,
+            inside=observers.inside,
             connection_owner=(held_by, name_of(held_by)) if held_by else (0, ""),
             listeners=listeners(target.pid, target.protocol),
-            saved=watch.rules.saved,
-            is_traced=watch.rules.is_nft,
+            saved=observers.rules.saved,
+            is_traced=observers.rules.is_nft,
             settings=_settings(target),
             devices={each.index: each.name for each in _links()},
-            inner=watch.inner,
+            inner=observers.inner,
             came_by=probe_origin.device,
         )
 
@@ -131,14 +131,14 @@ def _holder(probe_origin: Origin, target: Target, source: str) -> int:
 
 
 def _facts(
-    probe_origin: Origin, watch: Watch, target: Target, source: str, counters: Counters
+    probe_origin: Origin, observers: Observers, target: Target, source: str, counters: Counters
 ) -> Facts:
     """The state of the network on the path of the probe that was sent."""
     sender = source or probe_origin.destination
     return gather(
         target,
         source=sender,
-        arrived_as=arrived_as(watch.inside, target) or sender,
+        arrived_as=arrived_as(observers.inside, target) or sender,
         came_by=probe_origin.device,
         mark=probe_origin.mark,
         counters=counters,
@@ -151,7 +151,9 @@ def arrived_as(inside: list[CapturedPacket], target: Target) -> str:
     return next(came, "")
 
 
-def _connect(probe_origin: Origin, target: Target, seconds: float, watch: Watch) -> tuple[str, int]:
+def _connect(
+    probe_origin: Origin, target: Target, seconds: float, observers: Observers
+) -> tuple[str, int]:
     """Connect, and return the outcome and its duration in microseconds.
 
     It stops waiting once a rule drops the packet. For UDP it sends an empty datagram, and waits for
@@ -171,23 +173,23 @@ def _connect(probe_origin: Origin, target: Target, seconds: float, watch: Watch)
         poll.register(probe_origin.socket, select.POLLIN if is_udp else select.POLLOUT)
         deadline = time.monotonic() + seconds
         number = _TIMEOUT
-        while number == _TIMEOUT and time.monotonic() < deadline and not watch.is_dropped:
+        while number == _TIMEOUT and time.monotonic() < deadline and not observers.is_dropped:
             if poll.poll(_POLL_MILLISECONDS):
                 number = probe_origin.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             else:
-                watch.collect()
+                observers.collect()
     us = (time.monotonic_ns() - started) // 1000
     if number == _TIMEOUT:
         return "timeout", us
     return ("connected" if number == 0 else errno.errorcode[number]), us
 
 
-def _wait_for_answer(watch: Watch, seconds: float) -> None:
+def _wait_for_answer(observers: Observers, seconds: float) -> None:
     """Wait until the proxy, which accepted the connection, has connected to the container."""
     deadline = time.monotonic() + seconds
-    while not watch.is_answered and time.monotonic() < deadline:
+    while not observers.is_answered and time.monotonic() < deadline:
         time.sleep(_POLL_MILLISECONDS / 10_000)
-        watch.collect()
+        observers.collect()
 
 
 def _source(probe_origin: Origin) -> str:

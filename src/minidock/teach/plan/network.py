@@ -22,7 +22,7 @@ from minidock.engine.network import (
     ipam,
     network_json,
     networks,
-    ports,
+    published_ports,
 )
 from minidock.engine.network.dns import sockets
 from minidock.engine.network.hosts_file import NAME_SERVER
@@ -83,32 +83,34 @@ class PlannedWiring:
         """As NetworkSandbox.hold_ports: bind the published ports."""
         wanted = wanted_ports(self._container, self.gateway_network)
         held = Ports()
-        for each in sorted(wanted, key=lambda b: not ports.is_single_port(str(b["HostPort"]))):
+        single = published_ports.is_single_port
+        for each in sorted(wanted, key=lambda binding: not single(str(binding["HostPort"]))):
             self._hold(each, held)
 
     def _hold(self, binding: Binding, held: Ports) -> None:
-        """As ports._bind_one: the first free port of a range; without one, the kernel chooses."""
-        addresses = [binding["HostIp"]] if binding["HostIp"] else ports.wildcard_addresses()
-        for port in dict.fromkeys(ports.candidate_ports(str(binding["HostPort"]))):
+        """As published_ports._bind_one: the first free port of a range, or the kernel chooses."""
+        given = binding["HostIp"]
+        addresses = [given] if given else published_ports.wildcard_addresses()
+        for port in dict.fromkeys(published_ports.candidate_ports(str(binding["HostPort"]))):
             if self._hold_all(addresses, port, binding, held):
                 return
         taken = f"{addresses[0]}:{binding['HostPort']}"
         try:
-            raise RunFails(ports.port_taken(taken, binding, self._store))
+            raise RunFails(published_ports.port_taken(taken, binding, self._store))
         except PermissionError:  # only root may read whose port it is
-            raise RunFails(ports.port_taken(taken, binding, None)) from None
+            raise RunFails(published_ports.port_taken(taken, binding, None)) from None
 
     def _hold_all(self, addresses: list[str], port: int, binding: Binding, held: Ports) -> bool:
         chosen: Any = port or Slot("port")  # a placeholder for the number that the kernel chooses
         bound: list[Binding] = []
         for place, address in enumerate(addresses):
             wanted = port if place == 0 else chosen
-            self._acts.add(ports.hold_all, hold, address, wanted, binding["Proto"])
+            self._acts.add(published_ports.hold_all, hold, address, wanted, binding["Proto"])
             refused = held.refusal(address, port, binding["Proto"])
             if refused and refused.errno == EADDRINUSE:
                 return False
             if refused:
-                raise RunFails(ports.with_hint(refused, addresses[0], port))
+                raise RunFails(published_ports.with_hint(refused, addresses[0], port))
             bound.append({**binding, "HostIp": address, "HostPort": chosen})
         self._ports += bound
         return True

@@ -18,14 +18,14 @@ from minidock.errors import UsageError
 from minidock.kernel import cgroup, cgroup_v1
 from minidock.teach.plan.rootfs import Layers
 from minidock.teach.script.lines import NO_TWIN, Lines
-from minidock.teach.script.shell_words import command, word
+from minidock.teach.script.shell_quoting import command, word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minidock.document_types.runtime_spec import RuntimeConfig
     from minidock.teach.plan.plan import Plan
     from minidock.teach.plan.planned_ops import PlannedOp
-    from minidock.teach.script.shell_words import Variables
+    from minidock.teach.script.shell_quoting import Variables
 
 _SETPRIV = "exec /proc/self/fd/9 --library-path /proc/self/fd/8 /proc/self/fd/8/setpriv"
 _DIES_WITH_PARENT = "--pdeathsig KILL"  # again: the kernel clears it when the user changes

@@ -16,7 +16,7 @@ from minidock.kernel import cgroup, systemd
 from minidock.runtime.program import Slot
 from minidock.teach.plan.rootfs import Layers
 from minidock.teach.script.lines import NO_TWIN, Lines
-from minidock.teach.script.shell_words import command, here_document, mark_of, word
+from minidock.teach.script.shell_quoting import command, here_document, mark_of, word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from minidock.teach.plan.plan import Plan
     from minidock.teach.plan.planned_ops import PlannedOp
-    from minidock.teach.script.shell_words import Variables
+    from minidock.teach.script.shell_quoting import Variables
 
 
 class HostSide:

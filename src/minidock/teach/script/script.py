@@ -22,7 +22,7 @@ from minidock.teach.script import host_side
 from minidock.teach.script.container_side import ContainerSide, check, shell_variables
 from minidock.teach.script.host_side import HostSide
 from minidock.teach.script.lines import Lines
-from minidock.teach.script.shell_words import Variables, bytes_used, comment, here_document, word
+from minidock.teach.script.shell_quoting import Variables, bytes_used, comment, here_document, word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

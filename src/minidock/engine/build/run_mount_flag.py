@@ -14,7 +14,7 @@ import posixpath
 
 from minidock.comma_separated import read_record
 from minidock.engine.dockerfile.dockerfile_error import DockerfileError
-from minidock.engine.dockerfile.shell_words import expand
+from minidock.engine.dockerfile.word_expansion import expand
 from minidock.numerals import atoi, octal
 
 TYPE_CHECKING = False

@@ -1,4 +1,4 @@
-"""Timestamps in flags: "42m" (ago), "2024-05-06T07:08:09Z", seconds since 1970."""
+"""Timestamps of --since, --until and until=: "42m" (ago), "2024-05-06T07:08:09Z", seconds."""
 
 from __future__ import annotations
 

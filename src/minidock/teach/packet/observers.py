@@ -21,7 +21,7 @@ from minidock.teach.packet.target import Target
 _TABLE = "minidock-packet"
 
 
-class Watch:
+class Observers:
     """The observations of one probe so far.
 
     rules: the firewall before the probe. probe, proxy, answer: traces, or None. bridge, veth,

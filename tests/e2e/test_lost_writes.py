@@ -380,6 +380,19 @@ def test_a_disk_that_loses_its_cache_has_what_was_synced_and_nothing_else(disk: 
     subprocess.run(["cmp", disk.file, disk.copy], check=True)
 
 
+def test_an_unmount_waits_for_the_mount_namespaces_that_have_the_mount_too(
+    disk: LoggedDisk,
+) -> None:
+    """Of the tool itself: XFS writes to its disk once more when the last of them ends."""
+    line = "echo; exec sleep 1"
+    with subprocess.Popen(["unshare", "-m", "sh", "-c", line], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None and holder.stdout.read(1) == b"\n"
+        (disk.path / "file").write_text("written")
+        disk.unmount()
+        assert not os.path.exists(f"/proc/{holder.pid}/ns/mnt")
+    assert disk.check(disk.file) == ""
+
+
 def test_what_a_command_made_is_on_a_disk_that_loses_its_cache(recording: Recording) -> None:
     chance = random.Random(5)
     chosen = steps(range(len(COMMANDS)), "ends")[:: long(3, 1)]

@@ -15,6 +15,7 @@ Prints "ready" when it is mounted. Sources: fuse(4); linux/fuse.h; support/log_w
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import struct
@@ -139,7 +140,8 @@ def serve(mountpoint: str, file: str, log: str) -> None:
             content = logged.answer(opcode, request[40:])
         except OSError as error:
             code = -(error.errno or errno.EIO)
-        os.write(device, struct.pack("<IiQ", 16 + len(content), code, unique) + content)
+        with contextlib.suppress(FileNotFoundError):  # the request was called back meanwhile
+            os.write(device, struct.pack("<IiQ", 16 + len(content), code, unique) + content)
     logged.write_super()
 
 

@@ -15,7 +15,7 @@ import pytest
 from minidock.engine.container.lookup import find
 from minidock.errors import MinidockError
 from minidock.paths import Store
-from minidock.teach.layers.story import Story
+from minidock.teach.layers.path_history import PathHistory
 from minidock.teach.where.mounted import MountedPath
 from minidock.teach.where.path_answer import answer_for
 from support.command import Minidock
@@ -68,13 +68,13 @@ class Maze:
         numbers = [line.split() for line in told]
         return [(int(n[0]), int(n[1])) if n != ["none"] else None for n in numbers]
 
-    def ask(self, path: str) -> MountedPath | Story | None:
+    def ask(self, path: str) -> MountedPath | PathHistory | None:
         try:
             return answer_for(find(self.store, self.name), path)
         except MinidockError:
             return None
 
-    def identity(self, answer: MountedPath | Story | None) -> Identity:
+    def identity(self, answer: MountedPath | PathHistory | None) -> Identity:
         """The same of what `where` says, on the host; where it is on no disk, inside once more."""
         container = find(self.store, self.name)
         if isinstance(answer, MountedPath) and not answer.source:
@@ -92,14 +92,14 @@ class Maze:
         return status.st_dev, status.st_ino
 
 
-def place_of(answer: MountedPath | Story | None) -> str:
+def place_of(answer: MountedPath | PathHistory | None) -> str:
     """Where an answer says that a path leads."""
     if isinstance(answer, MountedPath):
         return f"{answer.place} at {answer.point}, {answer.source}"
     return f"/{os.fsdecode(answer.found.path)}" if answer and answer.found.visible else ""
 
 
-def _sentences(answer: MountedPath | Story | None) -> list[str]:
+def _sentences(answer: MountedPath | PathHistory | None) -> list[str]:
     return answer.plain()["sentences"] if answer else []
 
 
@@ -161,7 +161,7 @@ def test_links_lead_through_binds_and_volumes(
     assert told() == expected
 
 
-def _ask(store: Store, path: str) -> MountedPath | Story | None:
+def _ask(store: Store, path: str) -> MountedPath | PathHistory | None:
     try:
         return answer_for(find(store, "box"), path)
     except MinidockError:
@@ -180,7 +180,7 @@ def test_a_hard_link_is_not_a_rename(
     while "made" not in minidock.ok("logs", "box"):
         pass
     events = {path: _ask(store, path) for path in ("/etc/two", "/etc/passwd", "/moved", "/n")}
-    told = {path: story.event for path, story in events.items() if isinstance(story, Story)}
+    told = {path: seen.event for path, seen in events.items() if isinstance(seen, PathHistory)}
     assert told == {
         "/etc/two": "linked", "/etc/passwd": "copied up", "/moved": "renamed", "/n": "added",
     }  # fmt: skip

@@ -21,8 +21,8 @@ import pytest
 from conftest import session_directory
 from minidock.errors import NotFound
 from minidock.teach.layers.layer import Layer
+from minidock.teach.layers.path_history import history_of
 from minidock.teach.layers.stack import Lookup, Stack
-from minidock.teach.layers.story import story_of
 from support.layered import mounted
 
 pytestmark = pytest.mark.root
@@ -156,10 +156,10 @@ def test_a_file_whose_mode_alone_was_changed_is_still_read_below(changed: Change
     os.chmod(changed.root / "plain", 0o600)
     assert "trusted.overlay.metacopy" in os.listxattr(changed.upper / "plain")
     assert changed.versions("plain") == [("seen", "plain"), ("content", "plain")]
-    story = story_of("c", changed.layers(), "/plain")
-    assert story.event == "copied up"
-    assert "the content is still read from there" in story.sentences[0]
-    assert story.sentences[1] == "The content is the same; the mode has changed: 0644 before, " \
+    history = history_of("c", changed.layers(), "/plain")
+    assert history.event == "copied up"
+    assert "the content is still read from there" in history.sentences[0]
+    assert history.sentences[1] == "The content is the same; the mode has changed: 0644 before, " \
         "0600 now."  # fmt: skip
     with open(changed.root / "plain", "a") as file:
         file.write("!")
@@ -172,7 +172,7 @@ def test_a_file_with_hard_links_cannot_be_told_from_a_new_one(place: Path) -> No
     with mounted([made.lower], made.upper, place / "work", made.root):
         with open(made.root / "plain", "a") as file:
             file.write("!")
-        assert story_of("c", made.layers(), "/plain").event == "changed"
+        assert history_of("c", made.layers(), "/plain").event == "changed"
 
 
 def test_links_are_followed_inside_and_never_to_the_host(changed: Changed) -> None:
@@ -189,8 +189,8 @@ def test_links_are_followed_inside_and_never_to_the_host(changed: Changed) -> No
         ("/etc/passwd", "/etc does not exist"),
     ):
         with pytest.raises(Exception, match=message):
-            story_of("c", changed.layers(), path)
+            history_of("c", changed.layers(), path)
     shutil.rmtree(changed.root / "to")
     (changed.root / "to").symlink_to("/etc")  # which the host has, and no layer
     with pytest.raises(NotFound):
-        story_of("c", changed.layers(), "/to/passwd")
+        history_of("c", changed.layers(), "/to/passwd")

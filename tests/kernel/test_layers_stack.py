@@ -23,8 +23,8 @@ from conftest import session_directory
 from minidock.errors import NotFound
 from minidock.teach.layers.changes import changes_of
 from minidock.teach.layers.layer import Layer
+from minidock.teach.layers.path_history import history_of
 from minidock.teach.layers.stack import Lookup, Stack
-from minidock.teach.layers.story import story_of
 from support.layered import NAMES, Acts, Model, mounted
 
 pytestmark = pytest.mark.root
@@ -150,23 +150,23 @@ def test_what_happened_to_a_file_is_what_was_done_to_it(place: Path) -> None:
 
 
 def _told(written: Written) -> set[str]:
-    """Each path's story is the model's; returns what was told."""
+    """Each path's history is the model's; returns what was told."""
     model, told = written.model, set()
     for path in EVERY_PATH:
         node = model.find(path)
         try:
-            story = story_of("c", written.layers(), path)
+            history = history_of("c", written.layers(), path)
         except NotFound:
             assert node is None, path
             continue
-        told.add(story.event)
+        told.add(history.event)
         if node is not None and node.kind == "directory" and node.born < model.layer:
-            assert story.event in ("image", "merged")
+            assert history.event in ("image", "merged")
         elif node is None and model.before.get(path) is None:  # it was gone before
-            assert story.event in ("deleted", "absent")
-            assert story.event == "absent" or not story.found.versions[0].layer.is_live
+            assert history.event in ("deleted", "absent")
+            assert history.event == "absent" or not history.found.versions[0].layer.is_live
         else:
-            assert story.event == _expected(model, path), (path, story.sentences)
+            assert history.event == _expected(model, path), (path, history.sentences)
     return told
 
 

@@ -19,8 +19,8 @@ from minidock.engine.image.upper_walk import changed_meanwhile
 from minidock.kernel.inotify import Inotify
 from minidock.teach.layers.changes import summary_of
 from minidock.teach.layers.layer import Layer
+from minidock.teach.layers.path_history import history_of
 from minidock.teach.layers.stack import Stack
-from minidock.teach.layers.story import story_of
 from minidock.teach.layers.watch import Event, Watcher
 from support.layered import Acts, Model, mounted
 
@@ -149,7 +149,7 @@ def test_the_last_word_on_each_path_is_the_truth(watched: Watched, place: Path, 
     upper = place / "upper"
     there = [f"/{path.relative_to(upper)}" for path in upper.rglob("*")]
     assert _heard(watched.events) == {
-        path: story_of("", watched.layers, path).event for path in there
+        path: history_of("", watched.layers, path).event for path in there
     }
 
 

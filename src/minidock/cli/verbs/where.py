@@ -12,7 +12,7 @@ from minidock.paths import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minidock.teach.layers.story import Story
+    from minidock.teach.layers.path_history import PathHistory
     from minidock.teach.where.mounted import MountedPath
     from minidock.teach.where.output import Location
 
@@ -52,7 +52,7 @@ def _where_path(store: Store, reference: str, path: str, *, type: str, as_json: 
 
     from minidock.teach.where.mounted import MountedPath
     from minidock.teach.where.mounted import write_text as write_mounted
-    from minidock.teach.where.path_answer import write_text as write_story
+    from minidock.teach.where.path_answer import write_text as write_history
 
     answer, variables = _answer(store, reference, path, type)
     if as_json:
@@ -60,17 +60,17 @@ def _where_path(store: Store, reference: str, path: str, *, type: str, as_json: 
     elif isinstance(answer, MountedPath):
         write_mounted(answer, sys.stdout, variables)
     else:
-        write_story(answer, sys.stdout, variables)
+        write_history(answer, sys.stdout, variables)
 
 
 def _answer(
     store: Store, reference: str, path: str, type: str
-) -> tuple[MountedPath | Story, dict[str, str]]:
+) -> tuple[MountedPath | PathHistory, dict[str, str]]:
     """Explain a path of a container or else of an image; returns variables for its paths too."""
     from minidock.engine.container.lookup import find
     from minidock.engine.image.images import ImageStore
     from minidock.teach.layers.find import of_image
-    from minidock.teach.layers.story import story_of
+    from minidock.teach.layers.path_history import history_of
     from minidock.teach.where.path_answer import answer_for
 
     if type == "volume":
@@ -91,7 +91,7 @@ def _answer(
         image = ImageStore(store).resolve(reference)
     except (NotFound, UsageError):
         raise _nothing("image" if type else "container or image", reference) from None
-    return story_of(reference, of_image(image), path), {"STORE": store.root}
+    return history_of(reference, of_image(image), path), {"STORE": store.root}
 
 
 def _locate(store: Store, reference: str, type: str) -> Location:

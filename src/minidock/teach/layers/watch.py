@@ -2,7 +2,7 @@
 
     inotify(7): "a directory of upper changed"
         ->  read the directory again and compare it with its known state
-        ->  explain each new or replaced entry as `where` does (story.py)
+        ->  explain each new or replaced entry as `where` does (path_history.py)
 
 It uses inotify, since a fanotify mark on the file system would report all other writes on that disk
 too. Two limits of inotify do no harm here, a new directory that is filled before it is watched, and
@@ -27,7 +27,7 @@ from minidock.errors import Conflict, KernelError, NotFound
 from minidock.kernel.inotify import IN_IGNORED, IN_Q_OVERFLOW, Inotify, is_gone
 from minidock.teach.layers.find import is_unmounted, of_container
 from minidock.teach.layers.layer import ORIGIN
-from minidock.teach.layers.story import story_of
+from minidock.teach.layers.path_history import history_of
 from minidock.teach.page import WIDTH, Paint
 
 TYPE_CHECKING = False
@@ -62,7 +62,7 @@ _WORDS = {
 class Event:
     """One change.
 
-    event: as in class Story; or "gone": an entry of upper was removed without a whiteout.
+    event: as in class PathHistory; or "gone": an entry of upper was removed without a whiteout.
     path: absolute.
     """
 
@@ -190,12 +190,12 @@ class Watcher:
     def _events_of(self, path: bytes) -> Iterator[Event]:
         shown = "/" + os.fsdecode(path)
         try:
-            story = story_of("", self._layers, shown)
+            history = history_of("", self._layers, shown)
         except (NotFound, Conflict):  # gone again: the next comparison reports that
             self._stale.add(path.rpartition(b"/")[0])
             return
-        if story.event in _WORDS:
-            yield Event(story.event, shown, story.sentences)
+        if history.event in _WORDS:
+            yield Event(history.event, shown, history.sentences)
 
     def _forget(self, path: bytes) -> None:
         for known in [k for k in self._known if k == path or k.startswith(path + b"/")]:

@@ -1,4 +1,4 @@
-"""where CONTAINER:PATH: the story of a path in the layers, or its mount."""
+"""where CONTAINER:PATH: the history of a path in the layers, or its mount."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 
 from minidock.errors import Conflict, NotFound
 from minidock.teach.layers.find import of_container
-from minidock.teach.layers.story import Story, command_for, kind_of, story_of
+from minidock.teach.layers.path_history import PathHistory, command_for, history_of, kind_of
 from minidock.teach.page import WIDTH, Paint, size
 from minidock.teach.where.mounted import MountedPath, links_text, mounted_at
 from minidock.teach.where.output import Shortener
@@ -26,10 +26,10 @@ _ATTEMPTS = 20
 _PAUSE_SECONDS = 0.01
 
 
-def answer_for(container: Container, path: str) -> Story | MountedPath:
+def answer_for(container: Container, path: str) -> PathHistory | MountedPath:
     """Explain a path of a container, in its layers or in a mount.
 
-    Raises NotFound as `story_of`.
+    Raises NotFound as `history_of`.
     """
     pid = int(container.state["Pid"])
     try:
@@ -42,12 +42,12 @@ def answer_for(container: Container, path: str) -> Story | MountedPath:
         return _answer_stopped(container, path)
 
 
-def _answer_stopped(container: Container, path: str) -> Story | MountedPath:
+def _answer_stopped(container: Container, path: str) -> PathHistory | MountedPath:
     with StoppedRoot(container) as root:
         return _answer(container, path, root, 0)
 
 
-def _answer(container: Container, path: str, root: PathNode, pid: int) -> Story | MountedPath:
+def _answer(container: Container, path: str, root: PathNode, pid: int) -> PathHistory | MountedPath:
     walk = follow(root, path)
     if ".." in walk.rest or walk.rest == ["."]:
         here = "/".join(name for name, _ in walk.levels)
@@ -55,24 +55,24 @@ def _answer(container: Container, path: str, root: PathNode, pid: int) -> Story 
         raise NotFound(f"{path} leads through {through}, which is not a directory")
     if mounted := mounted_at(container, walk, path, pid=pid):
         return mounted
-    story = _stable_story(container, walk.path)
-    story.path = path
-    story.sentences[:0] = links_text(walk)
-    return story
+    history = _stable_history(container, walk.path)
+    history.path = path
+    history.sentences[:0] = links_text(walk)
+    return history
 
 
-def _stable_story(container: Container, path: str) -> Story:
-    """The story of a path, again if a parent was replaced meanwhile."""
+def _stable_history(container: Container, path: str) -> PathHistory:
+    """The history of a path, again if a parent was replaced meanwhile."""
     for _ in range(_ATTEMPTS):
         try:
-            return story_of(container.name, of_container(container), path)
+            return history_of(container.name, of_container(container), path)
         except Conflict:  # a parent directory was replaced meanwhile
             time.sleep(_PAUSE_SECONDS)
-    return story_of(container.name, of_container(container), path)
+    return history_of(container.name, of_container(container), path)
 
 
-def write_text(story: Story, out: TextIO, variables: dict[str, str]) -> None:
-    """Write it as text: the story, then all versions, topmost first.
+def write_text(history: PathHistory, out: TextIO, variables: dict[str, str]) -> None:
+    """Write it as text: the history, then all versions, topmost first.
 
     variables: as in class Location.
     """
@@ -81,13 +81,13 @@ def write_text(story: Story, out: TextIO, variables: dict[str, str]) -> None:
     paint, used = Paint(out), Shortener(variables)
     body = [
         fill(text, WIDTH, initial_indent=" " * 4, subsequent_indent=" " * 4)
-        for text in story.sentences
+        for text in history.sentences
     ]
-    for version in story.found.versions:
+    for version in history.found.versions:
         command = used.command(command_for(version))
         body += ["", f"  {version.layer.name:<9} {_described(version)}"]
         body.append(" " * 12 + paint.command(f"$ {command}"))
-    out.write(paint.bold(f"{story.name}:{story.path}") + "\n")
+    out.write(paint.bold(f"{history.name}:{history.path}") + "\n")
     out.write("".join(f"    {line}\n" for line in used.assignments()))
     out.write("\n".join(body) + "\n")
 

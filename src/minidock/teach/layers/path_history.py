@@ -1,6 +1,6 @@
-"""The story of one path: its layer, the versions that it hides, and what happened to it.
+"""The history of one path: its layer, the versions that it hides, and what happened to it.
 
-    stack.py looks up the path  ->  Story: versions, and sentences about them
+    stack.py looks up the path  ->  PathHistory: versions, and sentences about them
 
 `where CONTAINER:PATH` prints it, and `layers --watch` for each path that changes.
 
@@ -49,8 +49,8 @@ _INO32 = (1, 2)  # FILEID_INO32_GEN of ext4 and others; with the parent's
 _INO64 = (0x81, 0x82, 0x4D, 0x4E, 0x4F)  # XFS, and Btrfs, whose handle begins with the inode too
 
 
-class Story:
-    """The story of one path.
+class PathHistory:
+    """The history of one path.
 
     event: "image", "added", "copied up", "renamed", "replaced", "linked", "deleted", "opaque",
     "merged" or "absent". sentences: the explanation, most important first.
@@ -64,7 +64,7 @@ class Story:
         self.sentences: list[str] = []
 
     def plain(self) -> dict[str, object]:
-        """The story as a JSON object."""
+        """The history as a JSON object."""
         return {
             "name": self.name,
             "path": self.path,
@@ -81,7 +81,7 @@ class Story:
         self.sentences.append(sentence)
 
 
-def story_of(name: str, layers: Sequence[Layer], path: str) -> Story:
+def history_of(name: str, layers: Sequence[Layer], path: str) -> PathHistory:
     """Look up a path in layers, topmost first, and explain it.
 
     name: of the container or image. Raises NotFound if no layer has the path.
@@ -90,38 +90,38 @@ def story_of(name: str, layers: Sequence[Layer], path: str) -> Story:
         raise NotFound(f"{name} has no layers, so it has no {path}")
     with Stack(layers) as stack:
         found = stack.look_up(os.fsencode(path))
-        story = Story(name, path, found)
+        history = PathHistory(name, path, found)
         if not found.versions:
             raise NotFound(f"no layer of {name} has {path}")
         for link, pointed in found.links:
-            story.sentences.append(f"/{os.fsdecode(link)} is a link to {os.fsdecode(pointed)}.")
+            history.sentences.append(f"/{os.fsdecode(link)} is a link to {os.fsdecode(pointed)}.")
         if found.visible:
-            _describe_visible(story, stack)
+            _describe_visible(history, stack)
         else:
-            _describe_hidden(story)
+            _describe_hidden(history)
         if stat.S_ISLNK(_mode(found)):
             top = found.visible[0]
             target = os.fsdecode(top.layer.read_link(top.entry))
-            story.sentences.append(f"It points to {target}, look it up with `where`.")
-    return story
+            history.sentences.append(f"It points to {target}, look it up with `where`.")
+    return history
 
 
 def _mode(found: Lookup) -> int:
     return found.visible[0].entry.status.st_mode if found.visible else 0
 
 
-def _describe_visible(story: Story, stack: Stack) -> None:
+def _describe_visible(history: PathHistory, stack: Stack) -> None:
     """Explain a path that exists."""
-    top = story.found.visible[0]
+    top = history.found.visible[0]
     older = _older(stack, top)
-    if not story.found.path:
-        story.tell("merged", "The root directory is merged from that of every layer.")
+    if not history.found.path:
+        history.tell("merged", "The root directory is merged from that of every layer.")
     elif not top.layer.is_live:
-        _of_image(story, top, older)
+        _of_image(history, top, older)
     elif top.entry.is_directory:
-        _own_directory(story, top, older)
+        _own_directory(history, top, older)
     else:
-        _own_file(story, top, older, stack)
+        _own_file(history, top, older, stack)
 
 
 def _older(stack: Stack, top: Version) -> list[Version]:
@@ -133,38 +133,38 @@ def _older(stack: Stack, top: Version) -> list[Version]:
         return []
 
 
-def _of_image(story: Story, top: Version, older: list[Version]) -> None:
+def _of_image(history: PathHistory, top: Version, older: list[Version]) -> None:
     what = kind_of(top)
-    if top.entry.is_directory and len(story.found.visible) > 1:
-        names = _list([version.layer.name for version in story.found.visible])
-        story.tell("merged", f"It is merged from the directories of {names}.")
+    if top.entry.is_directory and len(history.found.visible) > 1:
+        names = _list([version.layer.name for version in history.found.visible])
+        history.tell("merged", f"It is merged from the directories of {names}.")
         return
-    story.tell("image", f"The {what} comes from {_titled(top.layer)}.")
+    history.tell("image", f"The {what} comes from {_titled(top.layer)}.")
     if older and not top.entry.is_directory:
-        story.sentences.append(f"It replaces the {kind_of(older[0])} of {older[0].layer.name}.")
+        history.sentences.append(f"It replaces the {kind_of(older[0])} of {older[0].layer.name}.")
 
 
-def _own_directory(story: Story, top: Version, older: list[Version]) -> None:
+def _own_directory(history: PathHistory, top: Version, older: list[Version]) -> None:
     below = _list([version.layer.name for version in older])
     if not older:
-        story.tell("added", "The container created this directory.")
+        history.tell("added", "The container created this directory.")
     elif not older[0].entry.is_directory:
-        story.tell("replaced", f"The container replaced the {kind_of(older[0])} of {below}.")
+        history.tell("replaced", f"The container replaced the {kind_of(older[0])} of {below}.")
     elif top.entry.opaque:
-        story.tell(
+        history.tell(
             "opaque",
             f"The container deleted the image's directory and created a new one: it is opaque and "
             f"hides that of {below} with its entries.",
         )
     else:
-        story.tell(
+        history.tell(
             "merged",
             f"It is merged from upper and {below}. The directory was copied up, without its files, "
             "because one of its entries, or its mode or owner, was changed.",
         )
 
 
-def _own_file(story: Story, top: Version, older: list[Version], stack: Stack) -> None:
+def _own_file(history: PathHistory, top: Version, older: list[Version], stack: Stack) -> None:
     """Explain a file in upper: copied up, renamed, or new."""
     what, upper = kind_of(top), top.layer
     origin = upper.attribute(top.path, ORIGIN)
@@ -172,36 +172,38 @@ def _own_file(story: Story, top: Version, older: list[Version], stack: Stack) ->
     before = older[0] if older and not older[0].entry.is_directory else None
     others = _other_names(top)
     if before is not None and origin is not None and inode in (0, older[-1].entry.status.st_ino):
-        story.tell("copied up", f"It was copied up from {before.layer.name}{_when(story, top)}.")
-        story.sentences.append(_difference(top, before))
+        history.tell(
+            "copied up", f"It was copied up from {before.layer.name}{_when(history, top)}."
+        )
+        history.sentences.append(_difference(top, before))
     elif origin is not None:
-        _elsewhere(story, top, _source(inode, stack), others)
+        _elsewhere(history, top, _source(inode, stack), others)
     elif before is not None and before.entry.status.st_nlink > 1:
-        story.tell(
+        history.tell(
             "changed",
             f"The file of {before.layer.name} has several hard links, so overlayfs records no "
             "origin: it was copied up or replaced.",
         )
-        story.sentences.append(_difference(top, before))
+        history.sentences.append(_difference(top, before))
     elif older:
-        story.tell(
+        history.tell(
             "replaced",
             f"The container created this {what} in the place of the {kind_of(older[0])} of "
             f"{older[0].layer.name}: nothing was copied up.",
         )
     elif any(_older(stack, Version(upper, other, "seen")) for other in others):
-        story.tell("linked", f"It is a hard link: the same file as {_paths(others)}.")
+        history.tell("linked", f"It is a hard link: the same file as {_paths(others)}.")
     else:
-        _added(story, top, stack)
-    if others and story.event != "linked":
-        story.sentences.append(f"It has further hard links: {_paths(others)}.")
+        _added(history, top, stack)
+    if others and history.event != "linked":
+        history.sentences.append(f"It has further hard links: {_paths(others)}.")
 
 
-def _added(story: Story, top: Version, stack: Stack) -> None:
+def _added(history: PathHistory, top: Version, stack: Stack) -> None:
     """Explain a file that the image does not have under this name."""
-    story.tell("added", f"The container created this {kind_of(top)}: the image has none here.")
+    history.tell("added", f"The container created this {kind_of(top)}: the image has none here.")
     if before := _same_with_links(top, stack):
-        story.sentences.append(
+        history.sentences.append(
             f"Or it was /{os.fsdecode(before.path)} of {before.layer.name}, which has the same "
             "content and several hard links, so overlayfs records no origin."
         )
@@ -226,13 +228,15 @@ def _same_with_links(top: Version, stack: Stack) -> Version | None:
     return None
 
 
-def _elsewhere(story: Story, top: Version, source: Version | None, others: list[Entry]) -> None:
+def _elsewhere(
+    history: PathHistory, top: Version, source: Version | None, others: list[Entry]
+) -> None:
     """Explain a copy of a file with another name: renamed, or a hard link."""
     if source is not None and any(other.path == source.path for other in others):
-        story.tell("linked", f"It is a hard link: the same file as {_paths(others)}.")
-        story.sentences.append(f"{_copied(source)}.")
+        history.tell("linked", f"It is a hard link: the same file as {_paths(others)}.")
+        history.sentences.append(f"{_copied(source)}.")
     else:
-        story.tell("renamed", f"{_copied(source)}, and renamed.")
+        history.tell("renamed", f"{_copied(source)}, and renamed.")
 
 
 def _other_names(top: Version) -> list[Entry]:
@@ -251,10 +255,10 @@ def _paths(entries: list[Entry]) -> str:
     return _list(sorted(f"/{os.fsdecode(entry.path)}" for entry in entries))
 
 
-def _when(story: Story, top: Version) -> str:
-    if len(story.found.visible) > 1:
+def _when(history: PathHistory, top: Version) -> str:
+    if len(history.found.visible) > 1:
         return ", metadata only: the content is still read from there"
-    return " as a whole, by its first change" if stat.S_ISREG(_mode(story.found)) else ""
+    return " as a whole, by its first change" if stat.S_ISREG(_mode(history.found)) else ""
 
 
 def _difference(new: Version, old: Version) -> str:
@@ -314,22 +318,24 @@ def _inode(origin: bytes) -> int:
     return int.from_bytes(handle[:8], "little") if kind in _INO64 else 0
 
 
-def _describe_hidden(story: Story) -> None:
+def _describe_hidden(history: PathHistory) -> None:
     """Explain why a path does not exist although a layer has it."""
-    hidden = [version for version in story.found.versions if version.role == "hidden"]
-    last = story.found.versions[0]
+    hidden = [version for version in history.found.versions if version.role == "hidden"]
+    last = history.found.versions[0]
     if last.role == "whiteout" and last.hidden_by is None:
         who = "The container deleted it" if last.layer.is_live else (
             f"It was deleted in {_titled(last.layer)}")  # fmt: skip
-        story.tell("deleted", f"{who}: a whiteout, a character device 0/0.")
+        history.tell("deleted", f"{who}: a whiteout, a character device 0/0.")
         if hidden:
-            story.sentences.append(f"It hides the {kind_of(hidden[0])} of {hidden[0].layer.name}.")
+            history.sentences.append(
+                f"It hides the {kind_of(hidden[0])} of {hidden[0].layer.name}."
+            )
         return
     barrier = hidden[0].hidden_by if hidden else last.hidden_by
     where = f"/{os.fsdecode(barrier.path)}" if barrier is not None else "a directory above"
     layer = f" of {barrier.layer.name}" if barrier is not None else ""
     what = "opaque directory" if barrier is not None and barrier.entry.opaque else "entry"
-    story.tell("absent", f"It is not visible: the {what} {where}{layer} hides it.")
+    history.tell("absent", f"It is not visible: the {what} {where}{layer} hides it.")
 
 
 def kind_of(version: Version) -> str:

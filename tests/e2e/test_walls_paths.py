@@ -33,8 +33,8 @@ def open_plainly(root, path, flags=os.O_PATH, mode=0):
     except OSError as error:
         raise KernelError("open(2)", path, error.errno) from None
 paths.open_in_root = node.open_in_root = mount.open_in_root = open_plainly
-from minidock.engine.container import mounts, identity
-mounts.open_in_root = identity.open_in_root = open_plainly
+from minidock.engine.container import mounts, user
+mounts.open_in_root = user.open_in_root = open_plainly
 """
 LINKS = {
     "absolute": "{outside}",

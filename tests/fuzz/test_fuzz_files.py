@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from minidock import document, jsontext
-from minidock.engine.container.identity import resolve_user
+from minidock.engine.container.user import resolve_user
 from minidock.engine.network.dns.message import Query, answers_to, code_of
 from minidock.engine.registry import credentials
 from minidock.errors import ArchiveError, DamagedFile, MinidockError
 from minidock.oci.tar import TarReader
-from minidock.runtime.config import check_config
+from minidock.runtime.config_validation import check_config
 from minidock.teach.lab import rubric
 from support.fuzz import corpus, fuzz, mutated
 

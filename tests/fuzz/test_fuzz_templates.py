@@ -12,7 +12,7 @@ sys.path.append(str(Path(__file__).parent.parent / "unit"))
 
 from test_template import CONTAINER, SAME_OUTPUT
 
-from minidock.cli.frame.failure import FormatError, FormatSyntaxError
+from minidock.cli.frame.error_output import FormatError, FormatSyntaxError
 from minidock.cli.output.columns import Row
 from minidock.cli.output.inspect_output import parsed_template, render_object
 from minidock.cli.output.row_format import format_rows

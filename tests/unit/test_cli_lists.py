@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from fake_docker_api import DOCKER, FakeDockerApi
 
-from minidock.cli.frame.failure import FormatError, FormatSyntaxError
+from minidock.cli.frame.error_output import FormatError, FormatSyntaxError
 from minidock.cli.output import container_row, human
 from minidock.cli.output.columns import Row
 from minidock.cli.output.table import write_rows

@@ -11,7 +11,7 @@ import pytest
 from minidock.engine.container import bundle
 from minidock.engine.container.bundle import environment, security_options
 from minidock.engine.container.create import merge_config, merge_environment
-from minidock.engine.container.identity import resolve_user
+from minidock.engine.container.user import resolve_user
 from minidock.engine.container.validation import check_destination, check_name, warnings_of
 from minidock.engine.monitor.attach import parse_detach_keys
 from minidock.errors import UsageError

@@ -11,7 +11,7 @@ from minidock.kernel import capability
 from minidock.oci import runtime_config as rc
 from minidock.runtime import channel
 from minidock.runtime.cgroup_mount import VisibleCgroups
-from minidock.runtime.config import check_config
+from minidock.runtime.config_validation import check_config
 from minidock.runtime.inherited import nothing_inherited
 from minidock.runtime.init import InitContext, init_program
 

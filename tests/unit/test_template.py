@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from fake_docker_api import DOCKER, FakeDockerApi
 
-from minidock.cli.frame.failure import FormatError, FormatSyntaxError
+from minidock.cli.frame.error_output import FormatError, FormatSyntaxError
 from minidock.cli.output.inspect_output import parsed_template, render_object
 from support.patience import patience
 

@@ -13,7 +13,7 @@ from minidock.engine.container.bundle import device_rule
 from minidock.engine.doctor.virtual import what_says_virtual
 from minidock.errors import UsageError
 from minidock.oci import runtime_config as rc
-from minidock.runtime.config import check_config
+from minidock.runtime.config_validation import check_config
 from minidock.teach.without.isolations import ISOLATIONS, leave_out, parse_isolations
 from minidock.teach.without.probes import PROBES
 from minidock.teach.without.report import LEAKS, report_text, warning

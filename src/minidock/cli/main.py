@@ -14,7 +14,7 @@ import sys
 
 from minidock.cli.commands import minidock
 from minidock.cli.frame.command import HelpRequest
-from minidock.cli.frame.failure import print_error
+from minidock.cli.frame.error_output import print_error
 from minidock.document import listen_for_skipped
 from minidock.errors import MinidockError
 

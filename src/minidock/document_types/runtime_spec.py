@@ -1,7 +1,7 @@
 """The OCI runtime's documents: config.json of a bundle, state.json, and the state.
 
-A config.json may come from anybody: runtime/config.py validates it before it has these types. Most
-fields may be missing in it.
+A config.json may come from anybody: runtime/config_validation.py validates it before it has these
+types. Most fields may be missing in it.
 
 Sources: OCI runtime-spec config, config-linux, "State"; moby's profiles/seccomp/seccomp.go for
 Docker's form of a seccomp profile.

@@ -20,10 +20,10 @@ from minidock import document, jsontext
 from minidock.errors import Conflict, UsageError
 from minidock.kernel.op import Journal, use_journal
 from minidock.numerals import is_decimal
-from minidock.runtime import config as configuration
 from minidock.runtime import lifecycle, state
 from minidock.runtime.arguments import Call
 from minidock.runtime.clone import compile_filter
+from minidock.runtime.config_validation import check_process
 from minidock.runtime.foreground import Foreground
 from minidock.runtime.inherited import Inherited, keyring_name
 from minidock.runtime.log import Log
@@ -112,7 +112,7 @@ def process_of(call: Call, config: RuntimeConfig) -> Process:
         spec = _read_process(call.flags["process"])
     else:
         spec = _changed_process(call, config["process"])
-    configuration.check_process(spec)
+    check_process(spec)
     return spec
 
 

@@ -29,7 +29,7 @@ from minidock.kernel.op import current_journal
 from minidock.runtime import channel, hooks, state
 from minidock.runtime.children import reap_eventually
 from minidock.runtime.clone import CreateOptions, create_init
-from minidock.runtime.config import check_config
+from minidock.runtime.config_validation import check_config
 from minidock.runtime.inherited import Inherited, nothing_inherited
 from minidock.signals import SIGKILL
 from minidock.undo import UndoOnError

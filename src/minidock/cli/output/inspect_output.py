@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 
-from minidock.cli.frame.failure import (
+from minidock.cli.frame.error_output import (
     FIELDS_HINT,
     SYNTAX_HINT,
     FormatError,

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from minidock.cli.frame.failure import FIELDS_HINT, SYNTAX_HINT, FormatError
+from minidock.cli.frame.error_output import FIELDS_HINT, SYNTAX_HINT, FormatError
 from minidock.cli.output.columns import align
 from minidock.cli.output.template.functions import Function
 from minidock.cli.output.template.template import Template

@@ -5,7 +5,7 @@ from __future__ import annotations
 from minidock.cli.frame.command import command
 from minidock.cli.frame.complete import running_containers
 from minidock.cli.frame.pflag import switch, value
-from minidock.cli.frame.terminal import require_terminal
+from minidock.cli.frame.require_terminal import require_terminal
 from minidock.paths import Store
 
 

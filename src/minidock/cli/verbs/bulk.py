@@ -6,7 +6,7 @@ The first two print the name of each container, or its error; after an error the
 from __future__ import annotations
 
 from minidock.cli.frame.command import command
-from minidock.cli.frame.failure import print_error
+from minidock.cli.frame.error_output import print_error
 from minidock.errors import MinidockError
 from minidock.paths import Store
 

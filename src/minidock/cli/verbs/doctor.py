@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 
 from minidock.cli.frame.command import command
-from minidock.cli.frame.failure import FormatError
+from minidock.cli.frame.error_output import FormatError
 from minidock.cli.frame.pflag import switch, value
 from minidock.paths import Store
 

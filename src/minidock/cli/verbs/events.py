@@ -7,7 +7,7 @@ import time
 from minidock.cli.flags.filters import FILTER
 from minidock.cli.flags.since_until import parse_timestamp
 from minidock.cli.frame.command import command
-from minidock.cli.frame.failure import FormatSyntaxError
+from minidock.cli.frame.error_output import FormatSyntaxError
 from minidock.cli.frame.pflag import value, values
 from minidock.cli.output.go_types import typed
 from minidock.errors import UsageError

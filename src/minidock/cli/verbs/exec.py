@@ -6,7 +6,7 @@ from minidock.cli.flags.process_flags import ENVIRONMENT, environment_file
 from minidock.cli.frame.command import command
 from minidock.cli.frame.complete import running_containers
 from minidock.cli.frame.pflag import switch, value, values
-from minidock.cli.frame.terminal import require_terminal
+from minidock.cli.frame.require_terminal import require_terminal
 from minidock.errors import CommandNotFound, KernelError, UsageError
 from minidock.paths import Store
 

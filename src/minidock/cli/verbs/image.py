@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minidock.cli.frame.command import command
 from minidock.cli.frame.complete import images
-from minidock.cli.frame.failure import print_error
+from minidock.cli.frame.error_output import print_error
 from minidock.cli.frame.lazy import Group
 from minidock.cli.frame.pflag import switch, value
 from minidock.cli.output.inspect_output import inspect_all

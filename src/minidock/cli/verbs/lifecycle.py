@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from minidock.cli.frame.command import command
 from minidock.cli.frame.complete import containers, paused_containers, running_containers
-from minidock.cli.frame.failure import for_each, print_error
+from minidock.cli.frame.error_output import for_each, print_error
 from minidock.cli.frame.pflag import INT, switch, unsupported, value
 from minidock.errors import NotFound, UsageError
 from minidock.paths import Store

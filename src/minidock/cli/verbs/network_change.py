@@ -16,7 +16,7 @@ from minidock.cli.flags.network_flags import NO_IPV6, USE_NAMES, address_flag
 from minidock.cli.flags.process_flags import labels
 from minidock.cli.frame.command import command
 from minidock.cli.frame.complete import networks, networks_and_containers
-from minidock.cli.frame.failure import for_each
+from minidock.cli.frame.error_output import for_each
 from minidock.cli.frame.pflag import FlagType, switch, unsupported, value, values
 from minidock.cli.output.human import moment_of
 from minidock.cli.verbs.network import is_builtin

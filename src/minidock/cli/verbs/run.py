@@ -13,7 +13,7 @@ from minidock.cli.flags.run_flags import container_create_body, run_flags
 from minidock.cli.frame.command import command
 from minidock.cli.frame.complete import images
 from minidock.cli.frame.pflag import FlagType, switch, value, values
-from minidock.cli.frame.terminal import require_terminal
+from minidock.cli.frame.require_terminal import require_terminal
 from minidock.errors import ImageNotFound, MinidockError, NameInUse, UsageError
 from minidock.paths import Store
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minidock.cli.frame.command import command
 from minidock.cli.frame.complete import stopped_containers
-from minidock.cli.frame.failure import for_each
+from minidock.cli.frame.error_output import for_each
 from minidock.cli.frame.pflag import switch, unsupported, value
 from minidock.errors import MinidockError, UsageError
 from minidock.paths import Store

@@ -9,7 +9,7 @@ import os
 import platform
 
 from minidock.cli.frame.command import command
-from minidock.cli.frame.failure import FIELDS_HINT, FormatError
+from minidock.cli.frame.error_output import FIELDS_HINT, FormatError
 from minidock.cli.frame.lazy import Group
 from minidock.cli.frame.pflag import value
 from minidock.cli.frame.version import API_VERSION, VERSION

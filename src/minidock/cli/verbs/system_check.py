@@ -6,7 +6,7 @@ The exit code is 1 if there are leftovers or damaged files, else 0.
 from __future__ import annotations
 
 from minidock.cli.frame.command import command
-from minidock.cli.frame.failure import print_error
+from minidock.cli.frame.error_output import print_error
 from minidock.cli.frame.pflag import switch
 from minidock.errors import MinidockError, UsageError
 from minidock.paths import Store

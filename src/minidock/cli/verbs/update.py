@@ -12,7 +12,7 @@ from minidock.cli.flags.limits import (
 from minidock.cli.flags.run_flags import restart_policy
 from minidock.cli.frame.command import Misuse, command
 from minidock.cli.frame.complete import containers
-from minidock.cli.frame.failure import for_each
+from minidock.cli.frame.error_output import for_each
 from minidock.cli.frame.pflag import value
 from minidock.paths import Store
 

@@ -12,7 +12,7 @@ from minidock.cli.flags.filters import (
 from minidock.cli.flags.process_flags import labels
 from minidock.cli.frame.command import command
 from minidock.cli.frame.complete import volumes
-from minidock.cli.frame.failure import for_each
+from minidock.cli.frame.error_output import for_each
 from minidock.cli.frame.lazy import Group
 from minidock.cli.frame.pflag import FlagType, switch, unsupported, value, values
 from minidock.cli.output.columns import Row

@@ -157,7 +157,7 @@ def resolve_owner(root: int, text: str) -> tuple[int, int] | None:
     """The uid and gid of --chown: "user", "user:group"; a single number is both uid and gid."""
     if not text:
         return None
-    from minidock.engine.container.identity import resolve_user
+    from minidock.engine.container.user import resolve_user
 
     if is_decimal(text):
         text = f"{text}:{text}"

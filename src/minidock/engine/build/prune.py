@@ -18,7 +18,7 @@ from minidock.document import report_skipped
 from minidock.engine.image import images_json
 from minidock.engine.image.build_cache import cached_layers, records
 from minidock.engine.image.lock import ImagesLock
-from minidock.engine.image.settle import move_out
+from minidock.engine.image.recovery import move_out
 from minidock.engine.store.event_log import emit_pruned
 from minidock.engine.store.store import Staging, is_initialized
 from minidock.engine.store.tree_walk import size_below

@@ -13,10 +13,10 @@ from minidock import document as documents
 from minidock import jsontext
 from minidock.engine.container.cgroups import block_io, new_cgroup_path
 from minidock.engine.container.containers import Container, restarting_error
-from minidock.engine.container.identity import resolve_user
 from minidock.engine.container.lookup import find
 from minidock.engine.container.mounts import runtime_mounts
 from minidock.engine.container.propagation import rootfs_propagation
+from minidock.engine.container.user import resolve_user
 from minidock.errors import Conflict, DeviceNotFound, UsageError
 from minidock.kernel import capability, cgroup, seccomp
 from minidock.numerals import is_decimal

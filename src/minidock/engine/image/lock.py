@@ -16,7 +16,7 @@ class ImagesLock(StoreLock):
 
     def settle(self) -> None:
         """Complete or undo the change of a killed process; a damaged file defers this."""
-        from minidock.engine.image.settle import settle  # rarely needed
+        from minidock.engine.image.recovery import settle  # rarely needed
 
         try:
             settle(self._store)

@@ -1,7 +1,7 @@
 """Find layers that no image, container or cached step uses, and configs of no image.
 
-They are added and removed under the lock that is held here (engine/image/settle.py). None counts as
-an orphan while a build runs, which may use a layer that no document names any more, or while a
+They are added and removed under the lock that is held here (engine/image/recovery.py). None counts
+as an orphan while a build runs, which may use a layer that no document names any more, or while a
 document that might name it is damaged.
 """
 

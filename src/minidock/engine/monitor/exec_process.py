@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minidock.engine.container.bundle import bundle_config
-from minidock.engine.container.identity import resolve_user
+from minidock.engine.container.user import resolve_user
 from minidock.kernel import capability, seccomp
 from minidock.oci.runtime_config import process_config
 from minidock.runtime import state

@@ -1,7 +1,7 @@
 """The store on disk: created on first use, locked while it changes, swept after a crash.
 
     lock       locked by flock(2) while images.json or names change; held for milliseconds.
-               Not empty while images.json and the layers may be inconsistent (image/settle.py)
+               Not empty while images.json and the layers may be inconsistent (image/recovery.py)
     staging/   unfinished work: a layer while it is unpacked, a tree while it is removed
 
 Nothing is changed in place. An object is created in its own entry under staging/ and then renamed

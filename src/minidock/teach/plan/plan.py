@@ -22,10 +22,10 @@ import os
 from minidock.engine.container.bundle import config_of
 from minidock.engine.container.containers import Container
 from minidock.engine.container.create import draft, resolve_network_names
-from minidock.engine.container.identity import resolve_user_by
 from minidock.engine.container.mounts import bind_subpaths
 from minidock.engine.container.name_links import holder_of
 from minidock.engine.container.own_layer import has_quota, mount_quota_disk
+from minidock.engine.container.user import resolve_user_by
 from minidock.engine.container.validation import check_body, check_name
 from minidock.engine.image.images import ImageStore
 from minidock.engine.lifecycle import start
@@ -51,7 +51,7 @@ from minidock.kernel.streams import take_streams
 from minidock.oci.runtime_config import DEFAULT_SHM_BYTES
 from minidock.runtime import clone, init, seal
 from minidock.runtime.cgroup_mount import visible_cgroups
-from minidock.runtime.config import check_config
+from minidock.runtime.config_validation import check_config
 from minidock.runtime.inherited import nothing_inherited
 from minidock.runtime.lifecycle import cgroup_of
 from minidock.runtime.program import Slot

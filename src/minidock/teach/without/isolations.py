@@ -2,7 +2,7 @@
 
 An omission is a field of Docker's ContainerCreate body that a flag can set too, so the layers below
 need no change. For two of them Docker has no field; an annotation carries them to the OCI config
-(runtime/config.py).
+(runtime/config_validation.py).
 
 Sources: Docker Engine API 1.45, HostConfig; namespaces(7); OCI runtime-spec config "Annotations".
 """

@@ -18,8 +18,9 @@ import signal
 import stat
 
 from minidock.engine.image.compression import compression_of, uncompressed_chunks
-from minidock.engine.image.unpack import WHITEOUT, LayerUnpacker, clean_name
+from minidock.engine.image.unpack import LayerUnpacker, clean_name
 from minidock.engine.image.unpack_child import enter_chroot, report_and_exit
+from minidock.engine.image.whiteout import WHITEOUT
 from minidock.errors import ArchiveError
 from minidock.kernel.op import use_journal
 from minidock.oci import tar_header as tar

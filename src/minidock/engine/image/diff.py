@@ -15,9 +15,9 @@ from __future__ import annotations
 import os
 import stat
 
-from minidock.engine.image.unpack import OPAQUE_XATTR, is_whiteout
 from minidock.engine.image.upper import INIT_DIRECTORIES, Upper
 from minidock.engine.image.upper_walk import Entry
+from minidock.engine.image.whiteout import OPAQUE_XATTR, is_whiteout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

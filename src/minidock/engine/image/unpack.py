@@ -8,8 +8,7 @@ As in Docker:
 - an entry replaces an existing file, but two directories are merged;
 - an entry for "/" is ignored; missing parent directories are made, owned by root, mode 0755;
 - symbolic links are followed as path components, never as the last one;
-- a whiteout ".wh.NAME" becomes overlayfs's: a character device 0/0; ".wh..wh..opq" becomes the
-  xattr trusted.overlay.opaque on the directory; AUFS's other ".wh..wh." names are ignored.
+- a whiteout ".wh.NAME" becomes overlayfs's, as does ".wh..wh..opq" (whiteout.py).
 Unlike Docker, a ".." that leads out of the layer is refused (Docker strips it), and long runs of
 zeros become holes, so that a decompression bomb of zeros uses no disk space.
 
@@ -24,6 +23,13 @@ import os
 import posixpath
 import stat
 
+from minidock.engine.image.whiteout import (
+    OVERLAY_XATTRS,
+    WHITEOUT,
+    create_whiteout,
+    is_whiteout,
+    mark_opaque,
+)
 from minidock.errors import ArchiveError, StoreError
 from minidock.oci import tar_header as tar
 
@@ -33,11 +39,6 @@ if TYPE_CHECKING:
     from minidock.oci.tar import TarReader
     from minidock.oci.tar_header import Entry
 
-WHITEOUT = b".wh."
-OPAQUE_WHITEOUT = b".wh..wh..opq"
-WHITEOUT_META = b".wh..wh."
-OPAQUE_XATTR = b"trusted.overlay.opaque"
-OVERLAY_XATTRS = b"trusted.overlay."
 _XATTR_NAMESPACES = (b"user.", b"security.", b"system.", b"trusted.")
 IMPLIED_DIRECTORY_MODE = 0o755
 _NODES = {tar.CHARACTER: stat.S_IFCHR, tar.BLOCK_DEVICE: stat.S_IFBLK, tar.FIFO: stat.S_IFIFO}
@@ -109,7 +110,7 @@ class LayerUnpacker:
         if directory is None:
             directory = self._make_parents(parent)
         if base.startswith(WHITEOUT):
-            self._create_whiteout(directory, base)
+            create_whiteout(directory, base)
             return
         path = directory + base
         if entry.kind == tar.REGULAR:
@@ -214,7 +215,7 @@ class LayerUnpacker:
                 os.mkdir(path, 0o700)
         self._set_metadata(path, entry)
         if opaque:
-            os.setxattr(path, OPAQUE_XATTR, b"y")
+            mark_opaque(path)
         self._directory_times[path] = _kernel_time(entry.mtime_ns)
 
     def _create_hard_link(self, path: bytes, entry: Entry) -> None:
@@ -236,24 +237,6 @@ class LayerUnpacker:
         device = os.makedev(entry.device_major, entry.device_minor)
         self._create(path, os.mknod, path, _NODES[entry.kind] | 0o600, device)
         self._set_metadata(path, entry)
-
-    def _create_whiteout(self, directory: bytes, base: bytes) -> None:
-        if base == OPAQUE_WHITEOUT:
-            os.setxattr(directory, OPAQUE_XATTR, b"y")
-            return
-        if base.startswith(WHITEOUT_META):
-            return
-        hidden = base[len(WHITEOUT) :]
-        if hidden in (b"", b".", b".."):
-            raise ArchiveError(f"the whiteout {tar.shown(base)} names no file")
-        path = directory + hidden
-        try:
-            os.mknod(path, stat.S_IFCHR, os.makedev(0, 0))
-        except FileExistsError:
-            # The layer also has a file of that name, which hides the lower one. A directory would
-            # be merged with the lower one, so it becomes opaque.
-            if stat.S_ISDIR(os.lstat(path).st_mode):
-                os.setxattr(path, OPAQUE_XATTR, b"y")
 
     def _create(self, path: bytes, make, *arguments):  # type: ignore[no-untyped-def]
         """Call `make(*arguments)`, which creates a file; replaces an existing one."""
@@ -305,11 +288,6 @@ def _is_directory(path: bytes) -> bool:
         return stat.S_ISDIR(os.lstat(path).st_mode)
     except (FileNotFoundError, NotADirectoryError):
         return False
-
-
-def is_whiteout(status: os.stat_result) -> bool:
-    """Whether a file is overlayfs's whiteout: a character device 0/0."""
-    return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
 
 
 def _set_xattrs(target: int | bytes, entry: Entry) -> None:

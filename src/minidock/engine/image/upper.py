@@ -12,8 +12,8 @@ from __future__ import annotations
 import os
 import stat
 
-from minidock.engine.image.unpack import OPAQUE_XATTR, is_whiteout
 from minidock.engine.image.upper_walk import Entry, Tree
+from minidock.engine.image.whiteout import OPAQUE_XATTR, is_whiteout
 from minidock.errors import StoreError
 
 TYPE_CHECKING = False

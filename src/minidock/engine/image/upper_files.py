@@ -18,9 +18,9 @@ import errno
 import os
 import stat
 
-from minidock.engine.image.unpack import OPAQUE_XATTR, OVERLAY_XATTRS
 from minidock.engine.image.upper_tar import seconds
 from minidock.engine.image.upper_walk import changed_meanwhile
+from minidock.engine.image.whiteout import OPAQUE_XATTR, OVERLAY_XATTRS
 from minidock.engine.store.tree_removal import remove_below
 
 TYPE_CHECKING = False

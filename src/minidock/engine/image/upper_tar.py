@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import stat
 
-from minidock.engine.image.unpack import OPAQUE_WHITEOUT, WHITEOUT
+from minidock.engine.image.whiteout import OPAQUE_WHITEOUT, WHITEOUT
 from minidock.errors import Conflict
 from minidock.oci import tar_header as tar
 from minidock.oci import tar_writer

@@ -16,7 +16,7 @@ import errno
 import os
 import stat
 
-from minidock.engine.image.unpack import is_whiteout
+from minidock.engine.image.whiteout import is_whiteout
 from minidock.errors import Conflict, StoreError
 
 TYPE_CHECKING = False

@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import stat
 
-from minidock.engine.image.unpack import OPAQUE_XATTR
 from minidock.engine.image.upper_walk import Entry, Tree
+from minidock.engine.image.whiteout import OPAQUE_XATTR
 
 ORIGIN = "trusted.overlay.origin"
 REDIRECT = "trusted.overlay.redirect"

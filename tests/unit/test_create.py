@@ -13,7 +13,7 @@ from minidock.engine.container.bundle import environment, security_options
 from minidock.engine.container.create import merge_config, merge_environment
 from minidock.engine.container.user import resolve_user
 from minidock.engine.container.validation import check_destination, check_name, warnings_of
-from minidock.engine.monitor.attach import parse_detach_keys
+from minidock.engine.monitor.detach_keys import parse_detach_keys
 from minidock.errors import UsageError
 from minidock.signals import signal_number
 

@@ -10,7 +10,7 @@ goes on; if the container does not read its stdin, ours waits and signals still 
 With a terminal, ours is put into raw mode, so that every key travels: Ctrl-C is a byte, and the
 container's own terminal turns it into a signal. Without one, received signals are
 forwarded.
-The detach keys (Ctrl-P Ctrl-Q) end the connection, and the container goes on.
+The detach keys (detach_keys.py) end the connection, and the container goes on.
 
 Sources: termios(3) cfmakeraw; Docker's documentation of attach.
 """
@@ -27,7 +27,8 @@ from minidock.engine.container.lookup import find
 from minidock.engine.monitor import protocol
 from minidock.engine.monitor.client_stdio import Input, Output
 from minidock.engine.monitor.client_terminal import ENDING, SIGWINCH, RawTerminal, Signals
-from minidock.errors import Conflict, MinidockError, NotFound, OutputLost, UsageError
+from minidock.engine.monitor.detach_keys import DetachKeys, parse_detach_keys
+from minidock.errors import Conflict, MinidockError, NotFound, OutputLost
 from minidock.kernel.terminal import get_size
 from minidock.runtime.channel import rebuild_error
 
@@ -66,29 +67,6 @@ class Attachment:
     def streams(self) -> Streams:
         """The "attach" property of a message."""
         return {"stdin": self.stdin, "stdout": self.stdout, "stderr": self.stderr}
-
-
-def parse_detach_keys(text: str) -> bytes:
-    """Parse a key sequence, such as "ctrl-p,ctrl-q" or "a,b".
-
-    Raises UsageError for an unknown key.
-    """
-    keys = bytearray()
-    for word in text.split(","):
-        if len(word) == 1:
-            keys += word.encode()
-        elif (
-            word.startswith("ctrl-")
-            and len(word) == 6
-            and word[5] in "abcdefghijklmnopqrstuvwxyz@[\\]^_"
-        ):
-            keys.append(ord(word[5].upper()) & 0x1F)
-        else:
-            raise UsageError(
-                f"invalid detach keys: unknown character: '{word}'",
-                hint="write them as ctrl-p,ctrl-q or as single characters: x,y",
-            )
-    return bytes(keys)
 
 
 def attach(store: Store, reference: str, attachment: Attachment) -> int:
@@ -171,9 +149,8 @@ class MonitorConnection:
         self._started = False
         self._code: int | None = None
         self.redraws = False  # resize twice, so that a full-screen program redraws
-        self._matched = b""
+        self._detach_keys = DetachKeys(attachment.detach_keys if attachment else b"")
         self._stdin_open = False
-        self._detached = False
         self._own_output = Output()
         self._outbox: list[bytes] = []
         self._credit = protocol.WINDOW_BYTES  # the room left in the monitor's window
@@ -217,7 +194,7 @@ class MonitorConnection:
     def relay_or_detach(self) -> int:
         """As `relay`, but raises Detached after the detach keys."""
         code = self.relay()
-        if self._detached:
+        if self._detach_keys.typed:
             raise Detached
         return code
 
@@ -232,7 +209,7 @@ class MonitorConnection:
         try:
             while self._code is None or self._own_output.waiting_bytes:
                 self._poll_once(signals, source, proxy=proxy)
-                if self._detached and not self._outbox:
+                if self._detach_keys.typed and not self._outbox:
                     return DETACHED_CODE
             return self._code
         finally:
@@ -328,7 +305,6 @@ class MonitorConnection:
 
     def _read_stdin(self, source: Input) -> None:
         """Send data from stdin, or its end."""
-        assert self.attachment is not None
         data = source.read(min(protocol.DATA_BYTES, self._credit))
         if data is None:
             return
@@ -336,31 +312,12 @@ class MonitorConnection:
             self._stdin_open = False
             self._send(protocol.STDIN_END)
             return
-        if self.terminal and self.attachment.detach_keys:
-            data = self._strip_detach_keys(data)
+        if self.terminal:
+            data = self._detach_keys.strip(data)
+            self._stdin_open = not self._detach_keys.typed
         if data:
             self._credit -= len(data)
             self._send(protocol.STDIN + data)
-
-    def _strip_detach_keys(self, data: bytes) -> bytes:
-        """Withhold a prefix of the detach keys, which arrive one by one."""
-        assert self.attachment is not None
-        keys, passed = self.attachment.detach_keys, bytearray()
-        for byte in data:
-            if byte == keys[len(self._matched)]:
-                self._matched += bytes([byte])
-                if self._matched == keys:
-                    self._stdin_open = False
-                    self._detached = True
-                    break
-            else:
-                passed += self._matched
-                self._matched = b""
-                if byte == keys[0]:
-                    self._matched = bytes([byte])
-                else:
-                    passed.append(byte)
-        return bytes(passed)
 
     def _resize(self, *, more: int = 0) -> None:
         """Send the size of our terminal, plus `more`."""
@@ -387,4 +344,4 @@ class MonitorConnection:
             self._stdin_open = False  # the monitor has closed; EXITED may still be unread
 
 
-__all__ = ["Attachment", "MonitorConnection", "attach", "connect", "parse_detach_keys"]
+__all__ = ["Attachment", "MonitorConnection", "attach", "connect"]

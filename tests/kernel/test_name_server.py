@@ -16,8 +16,8 @@ from minidock.engine.network.dns import message as dns
 from minidock.engine.network.dns.records import DnsRecords
 from minidock.engine.network.dns.server import NameServer
 from minidock.engine.network.dns.sockets import open_sockets
-from minidock.engine.network.hosts_file import NAME_SERVER
 from minidock.engine.network.network_json import read
+from minidock.engine.network.resolv_conf import NAME_SERVER
 from minidock.errors import NotFound
 from minidock.paths import Store
 from support.lab import NEIGHBOUR, Lab, Place, Relaying, machine_of_its_own, serving

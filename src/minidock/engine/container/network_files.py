@@ -10,7 +10,7 @@ import os
 
 from minidock.engine.container.containers import Container
 from minidock.engine.container.endpoints import has_dns_names
-from minidock.engine.network import hosts_file, networks
+from minidock.engine.network import hosts_file, networks, resolv_conf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def write_network_files(container: Container, addresses: Sequence[str], *, netwo
         gateway=gateway,
         own_network=has_own_network(container),
     )
-    resolv = resolv_conf(container, use_dns_server=has_dns_names(container.document))
+    resolv = resolv_conf_of(container, use_dns_server=has_dns_names(container.document))
     _write(container.paths.hosts, hosts)
     _write(container.paths.hostname, container.config["Hostname"] + "\n")
     _write(container.paths.resolv_conf, resolv)
@@ -62,14 +62,14 @@ def drop_address(container: Container, address: str) -> None:
 
 def enable_name_server(container: Container) -> None:
     """Make the container use its DNS server from now on, unless it has edited resolv.conf."""
-    if _read(container.paths.resolv_conf) == resolv_conf(container, use_dns_server=False):
-        _write(container.paths.resolv_conf, resolv_conf(container, use_dns_server=True))
+    if _read(container.paths.resolv_conf) == resolv_conf_of(container, use_dns_server=False):
+        _write(container.paths.resolv_conf, resolv_conf_of(container, use_dns_server=True))
 
 
-def resolv_conf(container: Container, *, use_dns_server: bool) -> str:
+def resolv_conf_of(container: Container, *, use_dns_server: bool) -> str:
     """Return the text of its /etc/resolv.conf."""
     host = container.host_config
-    return hosts_file.resolv_conf(
+    return resolv_conf.resolv_conf(
         host.get("Dns") or [],
         host.get("DnsSearch") or [],
         host.get("DnsOptions") or [],

@@ -91,7 +91,7 @@ class Run:
         # Imported only for user-defined networks.
         from minidock.engine.network.dns.records import DnsRecords
         from minidock.engine.network.dns.server import NameServer
-        from minidock.engine.network.hosts_file import upstream_servers
+        from minidock.engine.network.resolv_conf import upstream_servers
 
         container = self._container
         server = NameServer(

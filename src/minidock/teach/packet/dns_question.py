@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from minidock.engine.container.containers import Container
 from minidock.engine.network.endpoint import DEFAULT
-from minidock.engine.network.hosts_file import NAME_SERVER
+from minidock.engine.network.resolv_conf import NAME_SERVER
 from minidock.paths import Store
 from minidock.teach.packet import dns
 from minidock.teach.packet.dns_links import Broken

@@ -17,7 +17,7 @@ from minidock.engine.container.lookup import find
 from minidock.engine.network import network_json
 from minidock.engine.network.dns import message as dns_message
 from minidock.engine.network.dns.records import DnsRecords
-from minidock.engine.network.hosts_file import NAME_SERVER, upstream_servers
+from minidock.engine.network.resolv_conf import NAME_SERVER, upstream_servers
 from minidock.errors import Conflict
 from minidock.paths import Store
 from minidock.teach.packet import dns, resolver_files

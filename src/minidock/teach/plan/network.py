@@ -25,8 +25,8 @@ from minidock.engine.network import (
     published_ports,
 )
 from minidock.engine.network.dns import sockets
-from minidock.engine.network.hosts_file import NAME_SERVER
 from minidock.engine.network.network_mode import parse_network_mode as mode_of
+from minidock.engine.network.resolv_conf import NAME_SERVER
 from minidock.errors import Conflict, MinidockError, NotFound, UsageError
 from minidock.kernel import conntrack, iptables, link, namespace, sysctl
 from minidock.kernel.netlink import Netlink

@@ -162,7 +162,7 @@ def _files(plan: Plan, variables: Variables) -> Lines:
         gateway=gateway,
         own_network=network_files.has_own_network(container),
     )
-    resolv = network_files.resolv_conf(container, use_dns_server=False)
+    resolv = network_files.resolv_conf_of(container, use_dns_server=False)
     for name, content in (
         ("hosts", hosts),
         ("hostname", container.config["Hostname"] + "\n"),

@@ -15,7 +15,7 @@ Sources: resolv.conf(5), iptables-extensions(8) DNAT, network_namespaces(7).
 from __future__ import annotations
 
 from minidock.engine.network.endpoint import NetworkNamespace
-from minidock.engine.network.hosts_file import NAME_SERVER
+from minidock.engine.network.resolv_conf import NAME_SERVER
 from minidock.kernel import iptables
 from minidock.kernel.port import listen_for_names
 

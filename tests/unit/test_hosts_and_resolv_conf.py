@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from minidock.engine.network import hosts_file
+from minidock.engine.network import hosts_file, resolv_conf
 from minidock.errors import UsageError
 
 LOCALHOST = """\
@@ -74,7 +74,7 @@ def test_hostnames_are_accepted(hostname: str) -> None:
 
 def _resolv(tmp_path: Path, text: str, *arguments: list[str], **options: bool) -> list[str]:
     (tmp_path / "resolv.conf").write_text(text)
-    made = hosts_file.resolv_conf(
+    made = resolv_conf.resolv_conf(
         *arguments,
         host_path=str(tmp_path / "resolv.conf"),
         resolved_path=str(tmp_path / "resolved.conf"),
@@ -136,7 +136,7 @@ def test_flags_replace_the_hosts_lines(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_flag_that_would_write_another_line_is_refused(arguments: tuple[list[str], ...]) -> None:
     with pytest.raises(UsageError):
-        hosts_file.resolv_conf(*arguments)
+        resolv_conf.resolv_conf(*arguments)
 
 
 def test_container_with_names_served_asks_its_own_server_only(tmp_path: Path) -> None:
@@ -152,14 +152,14 @@ def test_name_server_asks_whom_the_host_asks(tmp_path: Path) -> None:
     conf, resolved = tmp_path / "resolv.conf", tmp_path / "resolved.conf"
     paths = {"host_path": str(conf), "resolved_path": str(resolved)}
     conf.write_text(HOST)
-    assert hosts_file.upstream_servers(**paths) == [  # type: ignore[arg-type]
+    assert resolv_conf.upstream_servers(**paths) == [  # type: ignore[arg-type]
         ("127.0.0.1", True), ("10.0.0.53", False), ("fe80::1%eth0", True), ("2001:db8::53", True),
     ]  # fmt: skip
-    assert hosts_file.upstream_servers(["127.0.0.1"], **paths) == [("127.0.0.1", False)]  # type: ignore[arg-type]
+    assert resolv_conf.upstream_servers(["127.0.0.1"], **paths) == [("127.0.0.1", False)]  # type: ignore[arg-type]
     conf.write_text("nameserver 127.0.0.53\n")
-    assert hosts_file.upstream_servers(**paths) == [("127.0.0.53", True)]  # type: ignore[arg-type]
+    assert resolv_conf.upstream_servers(**paths) == [("127.0.0.53", True)]  # type: ignore[arg-type]
     resolved.write_text("nameserver 10.0.0.99\n")
-    assert hosts_file.upstream_servers(**paths) == [("10.0.0.99", False)]  # type: ignore[arg-type]
+    assert resolv_conf.upstream_servers(**paths) == [("10.0.0.99", False)]  # type: ignore[arg-type]
 
 
 def test_each_address_has_a_line_in_hosts() -> None:

@@ -18,11 +18,12 @@ from minidock.engine.registry.response import read_content, refused_error
 from minidock.engine.registry.settings import Endpoint, Settings
 from minidock.engine.registry.transport import Transport, resolve_url
 from minidock.errors import ArchiveError, RegistryError, UsageError
-from minidock.oci import distribution, image_config, manifest, reference
+from minidock.oci import archive_manifest, image_config, manifest, reference
+from minidock.oci.platform import Platform
 from support.fuzz import ODD, fuzz, made, mutated, odd_text
 
 _DIGEST = "sha256:" + "0" * 64
-_DESCRIPTOR = {"mediaType": distribution.DOCKER_CONFIG, "digest": _DIGEST, "size": 3}
+_DESCRIPTOR = {"mediaType": manifest.DOCKER_CONFIG, "digest": _DIGEST, "size": 3}
 _MANIFEST = {
     "schemaVersion": 2, "mediaType": manifest.MANIFEST, "config": _DESCRIPTOR,
     "layers": [_DESCRIPTOR],
@@ -43,9 +44,9 @@ _DEEP = [b"[" * 100_000, b'{"a":' * 500 + b"1" + b"}" * 500, b"[" + b"9" * 5000 
 
 def test_manifests() -> None:
     def act(data: bytes) -> None:
-        found = distribution.parse(data, "", "image:1")
+        found = manifest.parse_manifest(data, "", "image:1")
         if isinstance(found, list):
-            distribution.choose(found, distribution.Platform("amd64"), "image:1")
+            manifest.choose_manifest(found, Platform("amd64"), "image:1")
 
     samples = json.dumps(_MANIFEST).encode(), json.dumps({**_MANIFEST, "manifests": 0}).encode()
     fuzz(act, mutated(*samples), refuses=RegistryError, known=_DEEP)
@@ -59,7 +60,7 @@ def test_configs() -> None:
 
 def test_archives() -> None:
     def act(data: bytes) -> None:
-        for read in (manifest.from_docker, manifest.from_oci):
+        for read in (archive_manifest.from_docker, archive_manifest.from_oci):
             try:
                 read(lambda name: data)
             except ArchiveError:

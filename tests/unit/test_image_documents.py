@@ -7,7 +7,7 @@ import json
 import pytest
 
 from minidock.errors import ArchiveError
-from minidock.oci import digest, image_config, manifest
+from minidock.oci import archive_manifest, digest, image_config
 from support import archives
 
 LAYER = archives.layer(archives.file("f", b"x"))
@@ -45,7 +45,7 @@ def test_names_of_an_oci_layout_are_containerds_or_its_own() -> None:
         ("org.opencontainers.image.ref.name", "quay.io/a/b:1", "quay.io/a/b:1"),
     ):
         members = archives.oci_members([LAYER], name=name, annotation=annotation)
-        (image,) = manifest.from_oci(members.__getitem__)
+        (image,) = archive_manifest.from_oci(members.__getitem__)
         assert image.names == [familiar]
         assert image.layers == [(archives.blob_name(LAYER), archives.digest(LAYER))]
 
@@ -58,6 +58,6 @@ def test_an_index_within_an_index_is_followed_but_not_for_ever() -> None:
         entry = archives.descriptor(index, "application/vnd.oci.image.index.v1+json")
         members["index.json"] = json.dumps({"manifests": [entry]}).encode()
         if depth < 7:
-            assert len(manifest.from_oci(members.__getitem__)) == 1
+            assert len(archive_manifest.from_oci(members.__getitem__)) == 1
     with pytest.raises(ArchiveError, match="nested too deeply"):
-        manifest.from_oci(members.__getitem__)
+        archive_manifest.from_oci(members.__getitem__)

@@ -18,7 +18,8 @@ from minidock.engine.registry.proxy import proxy_for
 from minidock.engine.registry.reachability import reach
 from minidock.engine.registry.settings import DOCKER_HUB, Settings
 from minidock.errors import MinidockError, RegistryError, UsageError
-from minidock.oci import distribution
+from minidock.oci import manifest
+from minidock.oci.platform import Platform, parse_platform
 from minidock.paths import Store
 
 # --- whom to ask ---------------------------------------------------------------------------------
@@ -180,16 +181,16 @@ def test_any_challenge_is_read_without_an_exception(header: str) -> None:
 # --- manifests -----------------------------------------------------------------------------------
 
 DESCRIPTOR = {"digest": "sha256:" + "0" * 64, "size": 1}
-CONFIG = {**DESCRIPTOR, "mediaType": distribution.DOCKER_CONFIG}
+CONFIG = {**DESCRIPTOR, "mediaType": manifest.DOCKER_CONFIG}
 
 
 def parsed(document: object) -> object:
-    return distribution.parse(json.dumps(document).encode(), "", "image:1")
+    return manifest.parse_manifest(json.dumps(document).encode(), "", "image:1")
 
 
 def test_a_manifest_and_an_index_are_told_apart() -> None:
     found = parsed({"config": CONFIG, "layers": [DESCRIPTOR, DESCRIPTOR]})
-    assert isinstance(found, distribution.ImageManifest) and len(found.layers) == 2
+    assert isinstance(found, manifest.ImageManifest) and len(found.layers) == 2
     assert parsed({"manifests": [DESCRIPTOR]}) == [DESCRIPTOR]
 
 
@@ -237,10 +238,10 @@ def test_any_document_is_a_manifest_or_a_registry_error(document: object) -> Non
     try:
         found = parsed(document)
         if isinstance(found, list):
-            assert distribution.choose(found, distribution.Platform("amd64"), "image:1") in found
+            assert manifest.choose_manifest(found, Platform("amd64"), "image:1") in found
     except RegistryError:
         return
-    assert isinstance(found, list | distribution.ImageManifest)
+    assert isinstance(found, list | manifest.ImageManifest)
 
 
 def chosen(platform: str, *offered: str) -> str:
@@ -251,7 +252,7 @@ def chosen(platform: str, *offered: str) -> str:
         entries.append(
             {"is": text, "platform": {**described, **({"variant": variant[0]} if variant else {})}}
         )
-    found = distribution.choose(entries, distribution.parse_platform(platform), "image:1")
+    found = manifest.choose_manifest(entries, parse_platform(platform), "image:1")
     return str(found["is"])
 
 
@@ -276,7 +277,7 @@ def test_the_best_platform_is_chosen() -> None:
 @pytest.mark.parametrize("text", ["windows", "linux/nosuch", "linux/arm/v7/x", "a b", "/"])
 def test_what_is_no_platform_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
-        distribution.parse_platform(text)
+        parse_platform(text)
 
 
 # --- credentials ---------------------------------------------------------------------------------

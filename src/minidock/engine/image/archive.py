@@ -1,7 +1,7 @@
 """Images from archives: `load` reads archives of `docker save` and OCI tools, `import` a rootfs.
 
     1  index    the archive's members, as regions of its file          (archive_file.py)
-    2  plan     for each image its config, its layers, its names       (oci/manifest.py)
+    2  plan     for each image its config, its layers, its names       (oci/archive_manifest.py)
     3  unpack   the layers that the store lacks, in staging/           (layers.py)
     4  add      all images at once, under the store's lock             (images.py)
 
@@ -19,7 +19,7 @@ from minidock.engine.image.layers import StagedLayer, unpack_layer
 from minidock.engine.store.store import Staging, prepare
 from minidock.engine.store.timestamps import timestamp
 from minidock.errors import ArchiveError, Conflict
-from minidock.oci import image_config, manifest, reference
+from minidock.oci import archive_manifest, image_config, reference
 from minidock.oci.digest import chain_ids, short
 
 TYPE_CHECKING = False
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from minidock.document_types.container import ContainerConfig
     from minidock.document_types.image import ImageConfig
     from minidock.engine.image.archive_file import ArchiveFile, Progress, Region
-    from minidock.oci.distribution import Platform
-    from minidock.oci.manifest import ArchivedImage
+    from minidock.oci.archive_manifest import ArchivedImage
+    from minidock.oci.platform import Platform
     from minidock.paths import Store
 
 _ATTEMPTS = 3
@@ -84,7 +84,7 @@ def import_rootfs(
     """
     from minidock.engine.dockerfile.config_changes import apply_changes
     from minidock.jsontext import dumps
-    from minidock.oci.distribution import parse_platform
+    from minidock.oci.platform import parse_platform
 
     names = [reference.parse_tagged(ref).familiar] if ref else []
     run_config = apply_changes(image_config.normalised(None), changes)
@@ -205,9 +205,9 @@ def _imported_config(
 def _images(archive: ArchiveFile) -> list[ArchivedImage]:
     """The images that the archive lists; Docker's manifest.json precedes index.json."""
     if "manifest.json" in archive:
-        images = manifest.from_docker(archive.read_document)
+        images = archive_manifest.from_docker(archive.read_document)
     elif "index.json" in archive:
-        images = manifest.from_oci(archive.read_document)
+        images = archive_manifest.from_oci(archive.read_document)
     else:
         raise ArchiveError(
             "this is not an image archive: it has neither manifest.json nor index.json",

@@ -20,6 +20,7 @@ from minidock.engine.image.images import ImageStore
 from minidock.engine.image.layers import layer_archive, read_layer
 from minidock.errors import ImageNotFound, NotFound
 from minidock.oci import image_config, manifest, reference, tar_writer
+from minidock.oci.archive_manifest import NAME, REF_NAME, blob_name
 from minidock.oci.digest import PREFIX, is_hex, sha256, short
 from minidock.oci.tar_header import DIRECTORY
 
@@ -130,7 +131,7 @@ def _index_entries(content: bytes, names: list[str]) -> Iterator[Descriptor]:
         parsed = reference.parse(name)
         yield {
             **entry,
-            "annotations": {manifest.NAME: str(parsed), manifest.REF_NAME: parsed.tag},
+            "annotations": {NAME: str(parsed), REF_NAME: parsed.tag},
         }
     if not names:
         yield entry
@@ -138,9 +139,9 @@ def _index_entries(content: bytes, names: list[str]) -> Iterator[Descriptor]:
 
 def _docker_entry(image: Image, names: list[str], layers: list[Descriptor]) -> ArchiveEntry:
     return {
-        "Config": manifest.blob_name(image.id),
+        "Config": blob_name(image.id),
         "RepoTags": names or None,
-        "Layers": [manifest.blob_name(layer["digest"]) for layer in layers],
+        "Layers": [blob_name(layer["digest"]) for layer in layers],
         "LayerSources": {layer["digest"]: layer for layer in layers},
     }
 
@@ -158,10 +159,10 @@ def _archive(
     for folder in ("blobs", "blobs/sha256"):
         yield tar_writer.header(folder.encode(), DIRECTORY, mode=0o755)
     for digest, content in documents.items():
-        yield from _tar_member(manifest.blob_name(digest), content)
+        yield from _tar_member(blob_name(digest), content)
     for digest, chain_id in layers.items():
         size = read_layer(store, chain_id)["tar_size"]
-        yield tar_writer.header(manifest.blob_name(digest).encode(), size_bytes=size)
+        yield tar_writer.header(blob_name(digest).encode(), size_bytes=size)
         done = 0
         for chunk in layer_archive(store, chain_id):
             done += len(chunk)

@@ -28,7 +28,7 @@ from minidock.engine.registry.transport import Interrupted, Transport, printable
 from minidock.errors import RegistryError
 from minidock.numerals import is_decimal
 from minidock.oci.digest import sha256
-from minidock.oci.distribution import ACCEPTED
+from minidock.oci.manifest import ACCEPTED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

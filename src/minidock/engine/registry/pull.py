@@ -1,7 +1,7 @@
 """`pull`: fetch an image from a registry; download and unpack its layers in parallel.
 
     1  find      try the mirrors, then the registry                       (settings.py, client.py)
-    2  choose    from an index, the manifest for this platform            (oci/distribution.py)
+    2  choose    from an index, the manifest for this platform            (oci/manifest.py)
     3  fetch     the config, then each layer that the store lacks:
                    connection → sha256 → decompress → sha256 → unpack in staging/
                  three at a time, without temporary files                 (blob.py, layers.py)
@@ -35,8 +35,10 @@ from minidock.engine.registry.transfer_progress import Reporter
 from minidock.engine.registry.transport import Interrupted
 from minidock.engine.store.store import Staging, prepare
 from minidock.errors import ArchiveError, Conflict, NotFound, RegistryError, StoreError, UsageError
-from minidock.oci import distribution, image_config, reference
+from minidock.oci import image_config, reference
 from minidock.oci.digest import chain_ids, short
+from minidock.oci.manifest import choose_manifest, parse_manifest
+from minidock.oci.platform import Platform, parse_platform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
 
     from minidock.document_types.image import Descriptor
     from minidock.engine.image.layers import StagedLayer
-    from minidock.oci.distribution import ImageManifest, Platform
+    from minidock.oci.manifest import ImageManifest
     from minidock.oci.reference import Reference
     from minidock.paths import Store
 
@@ -107,7 +109,7 @@ def _pull_one(
 ) -> tuple[Image, bool]:
     """Pull an image from one registry; returns it, and whether it is new."""
     prepare(store)
-    wanted = distribution.parse_platform(platform)
+    wanted = parse_platform(platform)
     manifest = registry.manifest(name.digest or name.tag)
     pulling = _Pull(store, registry, name, wanted, progress)
     image, is_new = pulling.run(manifest)
@@ -189,10 +191,10 @@ class _Pull:
         """The manifest itself, or the one for the platform from an index."""
         shown = self._name.familiar
         for _ in range(_INDEX_DEPTH_MAX):
-            parsed = distribution.parse(found.content, found.media_type, shown)
+            parsed = parse_manifest(found.content, found.media_type, shown)
             if not isinstance(parsed, list):
                 return parsed
-            chosen = distribution.choose(parsed, self._platform, shown)
+            chosen = choose_manifest(parsed, self._platform, shown)
             found = self._registry.manifest(chosen["digest"])
         raise RegistryError(f"the indexes of {shown} are nested too deeply")
 
@@ -276,7 +278,7 @@ def _check_platform(image: Image, wanted: Platform, name: Reference) -> None:
     """Raise RegistryError if a single-platform image is not of the requested platform."""
     machine = image.config.get("architecture") or wanted.architecture
     if machine != wanted.architecture:
-        actual = distribution.Platform(machine, image.config.get("variant") or "")
+        actual = Platform(machine, image.config.get("variant") or "")
         raise RegistryError(
             f"image with reference {name.familiar} was found but does not match the specified "
             f"platform: wanted {wanted}, actual: {actual}"

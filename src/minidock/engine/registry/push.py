@@ -30,7 +30,7 @@ from minidock.engine.registry.parallel import run_parallel
 from minidock.engine.registry.transfer_progress import Reporter
 from minidock.engine.registry.upload import mount, put_blob, put_stream
 from minidock.errors import NotFound, UsageError
-from minidock.oci import distribution, image_config, manifest, reference
+from minidock.oci import image_config, manifest, reference
 from minidock.oci.digest import sha256, short
 
 TYPE_CHECKING = False
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 MAX_CONCURRENT_UPLOADS = 2  # layers; each is compressed by two threads
 _KNOWN_MAX = 3  # known digests to check before a layer is compressed
 _MOUNTS_MAX = 3
-_GZIP = (distribution.DOCKER_LAYER, f"{manifest.LAYER}+gzip")
+_GZIP = (manifest.DOCKER_LAYER, f"{manifest.LAYER}+gzip")
 _ZSTD = (f"{manifest.LAYER}+zstd",)
 
 
@@ -140,7 +140,7 @@ class _Push:
             self._registry, lambda: gzip_chunks(self._archive(chain_id, name, total))
         )
         self._progress.layer(name, "Pushed")
-        return origins.Blob(digest, size, distribution.DOCKER_LAYER)
+        return origins.Blob(digest, size, manifest.DOCKER_LAYER)
 
     def _mount_sources(self, known: list[Blob]) -> Iterator[tuple[Blob, str]]:
         """Other repositories of this registry that are known to have the layer."""
@@ -165,13 +165,13 @@ def _manifest(image: Image, blobs: list[Blob]) -> tuple[bytes, str]:
     import json
 
     is_oci = any(blob.media_type in _ZSTD for blob in blobs)
-    media_type = manifest.MANIFEST if is_oci else distribution.DOCKER_MANIFEST
+    media_type = manifest.MANIFEST if is_oci else manifest.DOCKER_MANIFEST
     gzip_type = _GZIP[1] if is_oci else _GZIP[0]
     document = {
         "schemaVersion": 2,
         "mediaType": media_type,
         "config": {
-            "mediaType": manifest.CONFIG if is_oci else distribution.DOCKER_CONFIG,
+            "mediaType": manifest.CONFIG if is_oci else manifest.DOCKER_CONFIG,
             "size": len(image.config_bytes),
             "digest": image.id,
         },

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from minidock.engine.container.lookup import find
-from minidock.kernel import cgroup, cgroup_home, cgroup_tree
+from minidock.kernel import cgroup, cgroup_delegation, cgroup_tree
 from minidock.paths import Store
 from support.command import Minidock
 from support.patience import patience
@@ -137,7 +137,7 @@ def test_cgroup_parent_is_a_slice(minidock: Minidock, busybox_image: str, store:
         minidock.ok("rm", "-f", "box")
         assert not directory.exists()
     finally:
-        systemctl("stop", cgroup_home.unit_of(name))
+        systemctl("stop", cgroup_delegation.unit_of(name))
         systemctl("stop", name)
 
 
@@ -159,9 +159,9 @@ def test_the_first_containers_of_a_slice_may_come_at_once(store: Store) -> None:
             children.append(pid)
         assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * 4
         assert all(group.exists() for group in groups)
-        assert systemctl("is-active", cgroup_home.unit_of(name)) == "active"
+        assert systemctl("is-active", cgroup_delegation.unit_of(name)) == "active"
     finally:
-        systemctl("stop", cgroup_home.unit_of(name))
+        systemctl("stop", cgroup_delegation.unit_of(name))
         systemctl("stop", name)
     assert not any(group.exists() for group in groups)
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from minidock.errors import Conflict, KernelError, MinidockError
-from minidock.kernel import cgroup, cgroup_home, cgroup_tree
+from minidock.kernel import cgroup, cgroup_delegation, cgroup_tree
 from minidock.kernel.cgroup import Cgroup
 from minidock.kernel.cgroup_tree import open_cgroup
 from minidock.paths import Store
@@ -168,7 +168,7 @@ def test_limits_can_grow_and_shrink_again(group: Cgroup) -> None:
 
 @v1_only
 def test_default_devices_are_those_of_docker(group: Cgroup) -> None:
-    from minidock.kernel.device import DOCKER_RULES
+    from minidock.kernel.device_cgroup import DOCKER_RULES
 
     group.apply({"devices": DOCKER_RULES})
     listed = Path(group.paths()["devices"], "devices.list").read_text().splitlines()
@@ -391,11 +391,11 @@ def test_processes_of_a_home_move_to_a_leaf_and_those_of_strangers_stay(group: C
     (directory,) = group.directories()
     with spawn_in(group, "sleep", "60") as process:
         with pytest.raises(KernelError, match="EBUSY") as caught:
-            cgroup_home.enable_controllers(["memory", "pids"], directory)
+            cgroup_delegation.enable_controllers(["memory", "pids"], directory)
         assert "leaf" in caught.value.hint
         assert paths_of(process.pid) == {f"/{group.path}"}
-        cgroup_home.enable_controllers(["pids", "memory"], directory, move_out=True)
-        assert paths_of(process.pid) == {f"/{group.path}/{cgroup_home.LEAF}"}
+        cgroup_delegation.enable_controllers(["pids", "memory"], directory, move_out=True)
+        assert paths_of(process.pid) == {f"/{group.path}/{cgroup_delegation.LEAF}"}
     handed = Path(directory, "cgroup.subtree_control").read_text().split()
     assert sorted(handed) == ["memory", "pids"]
 

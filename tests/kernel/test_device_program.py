@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from minidock.errors import KernelError
-from minidock.kernel import cgroup, cgroup_tree, device
+from minidock.kernel import cgroup, cgroup_tree, device_cgroup
 from minidock.kernel.cgroup_v2 import CgroupV2
 from minidock.paths import Store
 
@@ -75,7 +75,7 @@ def inside(group: CgroupV2, act: Callable[[], object]) -> str:
 def test_docker_devices_open_and_others_do_not(
     group: CgroupV2, node: Callable[[str, int, int], str]
 ) -> None:
-    group.apply({"devices": device.DOCKER_RULES})
+    group.apply({"devices": device_cgroup.DOCKER_RULES})
     assert inside(group, lambda: os.open(node("c", 1, 3), BOTH)) == "done"  # null
     assert inside(group, lambda: os.open(node("c", 1, 9), READ)) == "done"  # urandom
     assert inside(group, lambda: os.open(node("c", 1, 1), READ)) == "EPERM"  # mem
@@ -88,15 +88,15 @@ def test_making_a_node_is_a_permission_of_its_own(group: CgroupV2, tmp_path: Pat
         os.mknod(tmp_path / "disk", stat.S_IFBLK | 0o600, os.makedev(8, 0))
         os.unlink(tmp_path / "disk")
 
-    group.apply({"devices": device.DOCKER_RULES})
+    group.apply({"devices": device_cgroup.DOCKER_RULES})
     assert inside(group, make) == "done"
-    group.apply({"devices": [device.DENY_ALL]})
+    group.apply({"devices": [device_cgroup.DENY_ALL]})
     assert inside(group, make) == "EPERM"
 
 
 def test_reading_only_is_not_writing(group: CgroupV2, node: Callable[[str, int, int], str]) -> None:
     only_read = {"allow": True, "type": "c", "major": 1, "minor": 3, "access": "r"}
-    group.apply({"devices": [device.DENY_ALL, only_read]})
+    group.apply({"devices": [device_cgroup.DENY_ALL, only_read]})
     null = node("c", 1, 3)  # made here: the rules forbid it inside
     assert inside(group, lambda: os.open(null, READ)) == "done"
     assert inside(group, lambda: os.open(null, BOTH)) == "EPERM"
@@ -105,22 +105,22 @@ def test_reading_only_is_not_writing(group: CgroupV2, node: Callable[[str, int, 
 def test_a_privileged_container_is_asked_nothing(
     group: CgroupV2, node: Callable[[str, int, int], str]
 ) -> None:
-    group.apply({"devices": [device.DENY_ALL, device.ALLOW_ALL]})
+    group.apply({"devices": [device_cgroup.DENY_ALL, device_cgroup.ALLOW_ALL]})
     assert inside(group, lambda: os.open(node("c", 1, 11), WRITE)) == "done"
 
 
 def test_new_rules_take_the_place_of_the_old(group: CgroupV2) -> None:
-    group.apply({"devices": device.DOCKER_RULES})
-    (first,) = device.attached_programs(group.directory)
-    group.apply({"devices": device.DOCKER_RULES})
-    (second,) = device.attached_programs(group.directory)
+    group.apply({"devices": device_cgroup.DOCKER_RULES})
+    (first,) = device_cgroup.attached_programs(group.directory)
+    group.apply({"devices": device_cgroup.DOCKER_RULES})
+    (second,) = device_cgroup.attached_programs(group.directory)
     assert first != second
-    device.detach_program(group.directory, second)
-    assert device.attached_programs(group.directory) == []
+    device_cgroup.detach_program(group.directory, second)
+    assert device_cgroup.attached_programs(group.directory) == []
 
 
 def test_the_verifiers_reason_is_told() -> None:
-    endless = device._instruction(0x05, offset=-1)  # jump to itself
+    endless = device_cgroup._instruction(0x05, offset=-1)  # jump to itself
     with pytest.raises(KernelError, match=r"bpf\(2\)") as caught:
-        device.load_program(endless)
+        device_cgroup.load_program(endless)
     assert caught.value.hint

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from minidock.kernel import cgroup, cgroup_tree, device
+from minidock.kernel import cgroup, cgroup_tree, device_cgroup
 from minidock.kernel.cgroup import Cgroup
 from minidock.kernel.cgroup_tree import open_cgroup
 from minidock.paths import Store
@@ -138,7 +138,7 @@ def test_the_kernel_reads_the_same(
     )
     try:
         theirs = values(open_cgroup(group.parent, "theirs").paths())
-        group.apply(device.with_runtime_rules(resources))
+        group.apply(device_cgroup.with_runtime_rules(resources))
         ours = values(group.paths())
     finally:
         subprocess.run([*runc, "delete", "--force", container], check=True)

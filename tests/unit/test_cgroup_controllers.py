@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from minidock.errors import KernelError
-from minidock.kernel import cgroup_home
+from minidock.kernel import cgroup_delegation
 from minidock.kernel.cgroup_v2 import CgroupV2
 
 
@@ -44,7 +44,9 @@ class Tree:
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tree:
     made = Tree(tmp_path)
-    monkeypatch.setattr(cgroup_home, "write_file", lambda path, value: made.write(path, value))
+    monkeypatch.setattr(
+        cgroup_delegation, "write_file", lambda path, value: made.write(path, value)
+    )
     return made
 
 
@@ -74,6 +76,6 @@ def test_a_root_that_holds_processes_is_an_error(
     def refuse(path: str, value: str) -> None:
         raise KernelError("write(2)", path, EBUSY)
 
-    monkeypatch.setattr(cgroup_home, "write_file", refuse)
+    monkeypatch.setattr(cgroup_delegation, "write_file", refuse)
     with pytest.raises(KernelError, match="EBUSY"):
         CgroupV2("minidock", "c1", tree=str(tree.root)).create()

@@ -10,8 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minidock.errors import UsageError
-from minidock.kernel import device
-from minidock.kernel.device import ALLOW_ALL, ANY, DENY_ALL
+from minidock.kernel.device_cgroup import (
+    ALLOW_ALL,
+    ANY,
+    DENY_ALL,
+    DOCKER_RULES,
+    assemble,
+    reduce_rules,
+    v1_writes,
+)
 from support.bpf import run_device_program
 
 ACCESSES = ["r", "w", "m", "rw", "rm", "wm", "rwm"]
@@ -24,7 +31,7 @@ def rule(
 
 
 def test_dockers_rules_become_v1_writes() -> None:
-    assert [f"{file} {value}" for _, file, value in device.v1_writes(device.DOCKER_RULES)] == [
+    assert [f"{file} {value}" for _, file, value in v1_writes(DOCKER_RULES)] == [
         "devices.deny a",
         "devices.allow c *:* m",
         "devices.allow b *:* m",
@@ -42,26 +49,26 @@ def test_dockers_rules_become_v1_writes() -> None:
 
 
 def test_no_rules_write_nothing() -> None:
-    assert device.v1_writes([]) == []
+    assert v1_writes([]) == []
 
 
 def test_a_privileged_container_is_allowed_all() -> None:
-    assert device.v1_writes([DENY_ALL, ALLOW_ALL]) == [("devices", "devices.allow", "a")]
+    assert v1_writes([DENY_ALL, ALLOW_ALL]) == [("devices", "devices.allow", "a")]
 
 
 def test_a_denied_part_is_taken_from_what_was_allowed() -> None:
     rules = [DENY_ALL, rule(True, "c", 1, 3, "rwm"), rule(False, "c", 1, 3, "w")]
-    assert device.reduce_rules(rules) == (False, {("c", 1, 3): "rm"})
+    assert reduce_rules(rules) == (False, {("c", 1, 3): "rm"})
 
 
 def test_what_docker_denies_again_changes_nothing() -> None:
-    again = [*device.DOCKER_RULES[:3], rule(False, "c", 10, 229, "rwm")]
-    assert device.reduce_rules(again) == device.reduce_rules(device.DOCKER_RULES[:3])
+    again = [*DOCKER_RULES[:3], rule(False, "c", 10, 229, "rwm")]
+    assert reduce_rules(again) == reduce_rules(DOCKER_RULES[:3])
 
 
 def test_a_hole_in_a_wildcard_is_refused() -> None:
     with pytest.raises(UsageError, match=r"c 1:\* rw"):
-        device.reduce_rules([DENY_ALL, rule(True, "c", 1, None, "rw"), rule(False, "c", 1, 3, "w")])
+        reduce_rules([DENY_ALL, rule(True, "c", 1, None, "rw"), rule(False, "c", 1, 3, "w")])
 
 
 @pytest.mark.parametrize(
@@ -69,7 +76,7 @@ def test_a_hole_in_a_wildcard_is_refused() -> None:
 )
 def test_a_rule_that_is_none_is_refused(bad: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="device rule"):
-        device.reduce_rules([bad])
+        reduce_rules([bad])
 
 
 def allowed(default: bool, exceptions: Any, kind: str, access: str, major: int, minor: int) -> bool:
@@ -97,10 +104,10 @@ rules_strategy = st.builds(
 @given(st.sampled_from([DENY_ALL, ALLOW_ALL]), st.lists(rules_strategy, max_size=5))
 def test_the_program_answers_as_the_rules_say(first: Any, rules: list[Any]) -> None:
     try:
-        default, exceptions = device.reduce_rules([first, *rules])
+        default, exceptions = reduce_rules([first, *rules])
     except UsageError:
         return
-    program = device.assemble([first, *rules])
+    program = assemble([first, *rules])
     for kind, access, major, minor in itertools.product("bc", ACCESSES, (1, 5, 7), (3, 0, 9)):
         expected = allowed(default, exceptions, kind, access, major, minor)
         assert run_device_program(program, kind, access, major, minor) == expected

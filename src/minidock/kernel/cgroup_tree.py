@@ -41,12 +41,12 @@ def home_of(name: str, *, slice_name: str = "") -> str:
     """Return the parent of minidock's own cgroups on this machine, for `open_cgroup`.
 
     name: of the directory that they share, "" for none. slice_name: their systemd slice, if
-    `takes_slices`. See cgroup_home.py for v2; v1's trees have no owner, so there it is at their
-    root.
+    `takes_slices`. See cgroup_delegation.py for v2; v1's trees have no owner, so there it is at
+    their root.
     """
     if not is_v2():
         return name
-    from minidock.kernel.cgroup_home import home
+    from minidock.kernel.cgroup_delegation import home
 
     return f"{home(slice_name)}/{name}".strip("/")
 

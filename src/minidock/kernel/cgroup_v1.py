@@ -21,7 +21,7 @@ import time
 from errno import EINVAL
 
 from minidock.errors import KernelError, MinidockError, UsageError
-from minidock.kernel import device
+from minidock.kernel import device_cgroup
 from minidock.kernel.cgroup import (
     ROOT,
     Cgroup,
@@ -266,7 +266,7 @@ def limits(resources: Resources, *, memory_limit_now: int = 0) -> list[Limit]:
     Raises UsageError for a limit that v1 does not have.
     """
     return [
-        *device.v1_writes(resources.get("devices") or []),
+        *device_cgroup.v1_writes(resources.get("devices") or []),
         *_cpu(resources.get("cpu") or {}),
         *_cpuset(resources.get("cpu") or {}),
         *_memory(resources.get("memory") or {}, memory_limit_now),

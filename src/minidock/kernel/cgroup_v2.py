@@ -3,8 +3,8 @@
 Two rules shape this module. A directory has the files of a controller only if its parent's
 cgroup.subtree_control names it, so `create` enables the controllers in every parent. And a
 directory that enables controllers for its children must not contain processes ("no internal
-processes"), so monitors are in a leaf of their own beside the containers. cgroup_home.py finds the
-topmost of these parents and knows who owns the tree above it.
+processes"), so monitors are in a leaf of their own beside the containers. cgroup_delegation.py
+finds the topmost of these parents and knows who owns the tree above it.
 
 A path from a bundle or --cgroup-parent can be elsewhere, in a part of the tree that systemd
 manages. systemd disables controllers at the root that none of its own units needs. The kernel
@@ -14,7 +14,7 @@ ENOENT and `create` starts again. Not covered: a cgroup right below the root of 
 
 `limits` is a pure function from OCI's linux.resources to (file, value). OCI's numbers are those of
 v1; where v2 uses other ones, the conversions are runc's: cpu.shares, block weights, and swap alone
-instead of memory+swap. Device rules become an eBPF program: device.py.
+instead of memory+swap. Device rules become an eBPF program: device_cgroup.py.
 
 Not supported: memory.kernel and disableOOMKiller (v2 has neither), realtime CPU, network classes,
 leaf weights.
@@ -30,7 +30,7 @@ import time
 from errno import ENOENT
 
 from minidock.errors import KernelError, UsageError
-from minidock.kernel import cgroup_home, device
+from minidock.kernel import cgroup_delegation, device_cgroup
 from minidock.kernel.cgroup import (
     ROOT,
     Cgroup,
@@ -84,7 +84,7 @@ class CgroupV2(Cgroup):
     def fd_for_clone(self, *, beside: int | None = None) -> int | None:
         directory = self.directory
         if beside is not None and read_file(f"{directory}/cgroup.subtree_control"):
-            place = cgroup_home.own_path(beside)
+            place = cgroup_delegation.own_path(beside)
             if place.startswith(f"/{self.path}/"):
                 directory = self._tree + place
         return os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -94,15 +94,15 @@ class CgroupV2(Cgroup):
         offered = read_file(f"{above[0]}/cgroup.controllers").split()
         wanted = [name for name in CONTROLLERS if name in offered]
         for parent in above:
-            cgroup_home.enable_controllers(wanted, parent, move_out=parent == above[0])
+            cgroup_delegation.enable_controllers(wanted, parent, move_out=parent == above[0])
         make_empty(self.directory)
 
     def _make_ancestors(self) -> list[str]:
         """Create the missing parents between home and this cgroup; returns all, top down."""
-        home, below = cgroup_home.split(self.path)
+        home, below = cgroup_delegation.split(self.path)
         if not home:
             return make_ancestors(self._tree, self.path)
-        cgroup_home.prepare(home)
+        cgroup_delegation.prepare(home)
         return make_ancestors(f"{self._tree}/{home}", below)
 
     def join(self, *, cloned_inside: bool = False) -> None:
@@ -110,7 +110,7 @@ class CgroupV2(Cgroup):
             write_file(f"{self.directory}/cgroup.procs", "0")
 
     def adopt_caller(self) -> None:
-        if cgroup_home.own_path(os.getpid()) not in ("/", f"/{self.path}"):
+        if cgroup_delegation.own_path(os.getpid()) not in ("/", f"/{self.path}"):
             self._make_ancestors()
             create_or_find(self.directory)
             write_file(f"{self.directory}/cgroup.procs", "0")
@@ -127,7 +127,8 @@ class CgroupV2(Cgroup):
                     continue
                 raise
         if resources.get("devices"):
-            device.replace_program(self.directory, device.assemble(resources["devices"]))
+            program = device_cgroup.assemble(resources["devices"])
+            device_cgroup.replace_program(self.directory, program)
 
     def _freeze_in_time(self, timeout_seconds: float) -> bool:
         deadline = time.monotonic() + timeout_seconds

@@ -22,7 +22,7 @@ from errno import ENOENT, ENXIO
 
 from minidock import jsontext
 from minidock.errors import Conflict, MinidockError, NotFound, UsageError
-from minidock.kernel import device, flock, process
+from minidock.kernel import device_cgroup, flock, process
 from minidock.kernel.cgroup import Cgroup
 from minidock.kernel.cgroup_tree import home_of, open_cgroup
 from minidock.kernel.op import current_journal
@@ -99,7 +99,7 @@ def create(
         undo.callback(destroy_cgroup, group)
         group.create()
         asked: Resources | None = config["linux"].get("resources")
-        group.apply(device.with_runtime_rules(asked or {}))
+        group.apply(device_cgroup.with_runtime_rules(asked or {}))
         oci_state = state.State(directory, content).document("creating")
         ours, pid = create_init(config, oci_state, directory, group, options)
         # In reverse: kill init, kill what it has started, reap, close the channel.

@@ -1,7 +1,7 @@
 """A container's cgroup: the path for the next start, the current path, and block I/O limits.
 
 Each start determines the path from --cgroup-parent and from this machine's cgroup tree
-(kernel/cgroup_home.py). The runtime records the path before it creates the cgroup; so later
+(kernel/cgroup_delegation.py). The runtime records the path before it creates the cgroup; so later
 commands find it, even from a part of the tree where they would determine another path.
 
 Source: Docker's "--cgroup-parent", with the cgroupfs driver and with the systemd driver, and its

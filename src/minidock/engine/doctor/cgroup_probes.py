@@ -3,7 +3,7 @@
 It is created where `run` creates its own. On cgroup v2 this may enable a controller, and move
 processes to a leaf; both are undone afterwards. The probe requests no unit from systemd: if there
 is none for minidock yet, it uses the root of the tree.
-Sources: those of kernel/cgroup.py and kernel/cgroup_home.py.
+Sources: those of kernel/cgroup.py and kernel/cgroup_delegation.py.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import NoReturn
 
 from minidock.engine.doctor.child_probe import Tried
 from minidock.errors import KernelError
-from minidock.kernel import cgroup, cgroup_tree, device, namespace
-from minidock.kernel.cgroup_home import LEAF
+from minidock.kernel import cgroup, cgroup_tree, device_cgroup, namespace
+from minidock.kernel.cgroup_delegation import LEAF
 from minidock.paths import Store
 
 TYPE_CHECKING = False
@@ -106,7 +106,7 @@ def _wishes() -> dict[str, Resources]:
     """Return each limit -> linux.resources that sets it."""
     some_cpu = str(min(os.sched_getaffinity(0)))
     wishes: dict[str, Resources] = {
-        "devices": {"devices": device.DOCKER_RULES},
+        "devices": {"devices": device_cgroup.DOCKER_RULES},
         "memory": {"memory": {"limit": _MEMORY}},
         "swap": {"memory": {"limit": _MEMORY, "swap": 2 * _MEMORY}},
         "cpu": {"cpu": {"quota": 50000, "period": 100000}},

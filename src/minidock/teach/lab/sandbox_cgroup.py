@@ -20,7 +20,7 @@ import os
 from errno import ENODEV, ENOENT
 
 from minidock.errors import KernelError, MinidockError
-from minidock.kernel import cgroup, cgroup_home, cgroup_tree
+from minidock.kernel import cgroup, cgroup_delegation, cgroup_tree
 from minidock.kernel.process import start_time
 from minidock.teach.lab.sandbox_tree import ROOT_ID
 
@@ -64,7 +64,7 @@ class SandboxCgroup:
             for directory in self.root.directories():
                 offered = cgroup.read_file(f"{directory}/cgroup.controllers").split()
                 wanted = [name for name in _ENABLED_CONTROLLERS if name in offered]
-                cgroup_home.enable_controllers(wanted, directory)
+                cgroup_delegation.enable_controllers(wanted, directory)
 
     def pids(self) -> list[int]:
         """The host's pids of all processes in the sandbox: one hierarchy has them all."""

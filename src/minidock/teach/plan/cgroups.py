@@ -6,14 +6,22 @@ limits and the device program come from pure functions of the kernel layer.
 
 Not planned: changes by another command meanwhile, and values that the kernel rejects.
 
-Sources: kernel/cgroup_v1.py, kernel/cgroup_v2.py and kernel/cgroup_home.py, step by step.
+Sources: kernel/cgroup_v1.py, kernel/cgroup_v2.py and kernel/cgroup_delegation.py, step by step.
 """
 
 from __future__ import annotations
 
 import os
 
-from minidock.kernel import cgroup, cgroup_home, cgroup_tree, cgroup_v1, cgroup_v2, device, systemd
+from minidock.kernel import (
+    cgroup,
+    cgroup_delegation,
+    cgroup_tree,
+    cgroup_v1,
+    cgroup_v2,
+    device_cgroup,
+    systemd,
+)
 from minidock.runtime.program import Slot
 
 TYPE_CHECKING = False
@@ -155,7 +163,7 @@ class PlannedV2(_PlannedCgroup):
 
     def adopt_caller(self) -> None:
         """As CgroupV2.adopt_caller: the monitor leaves its caller's cgroup."""
-        if cgroup_home.own_path(os.getpid()) not in ("/", f"/{self.group.path}"):
+        if cgroup_delegation.own_path(os.getpid()) not in ("/", f"/{self.group.path}"):
             self._ancestors()
             directory = f"{cgroup.ROOT}/{self.group.path}"
             self._create_or_find(directory)
@@ -181,10 +189,10 @@ class PlannedV2(_PlannedCgroup):
                 file = "io.bfq.weight"
             self.ops.add(caller, cgroup.write_file, f"{directory}/{file}", value)
         if resources.get("devices"):
-            program = device.assemble(resources["devices"])
-            replace = device.replace_program
-            self.ops.add(replace, device.load_program, program)
-            self.ops.add(replace, device.attach_program, directory, Slot("program"))
+            program = device_cgroup.assemble(resources["devices"])
+            replace = device_cgroup.replace_program
+            self.ops.add(replace, device_cgroup.load_program, program)
+            self.ops.add(replace, device_cgroup.attach_program, directory, Slot("program"))
 
     def join(self) -> None:
         """Nothing: clone3 creates init in it."""
@@ -192,21 +200,22 @@ class PlannedV2(_PlannedCgroup):
     cloned_into_cgroup = True
 
     def _ancestors(self) -> list[str]:
-        home, below = cgroup_home.split(self.group.path)
+        home, below = cgroup_delegation.split(self.group.path)
         if not home:
             return self._make_ancestors(cgroup.ROOT, self.group.path)
         self._prepare(home)
         return self._make_ancestors(f"{cgroup.ROOT}/{home}", below)
 
     def _prepare(self, home: str) -> None:
-        """As cgroup_home.prepare: systemd starts the unit, whose main process moves to a leaf."""
+        """As cgroup_delegation.prepare: start the unit, whose main process moves to a leaf."""
         directory = f"{cgroup.ROOT}/{home}"
-        leaf = f"{directory}/{cgroup_home.LEAF}"
+        leaf = f"{directory}/{cgroup_delegation.LEAF}"
         if not home.endswith(".service") or self._exists(leaf):
             return
         slice_path, _, unit = home.rpartition("/")
         slice_name = slice_path.rpartition("/")[2] or "-.slice"
-        self.ops.add(cgroup_home.prepare, systemd.start_delegated_unit, unit, slice_name=slice_name)
+        prepare = cgroup_delegation.prepare
+        self.ops.add(prepare, systemd.start_delegated_unit, unit, slice_name=slice_name)
         self._enable_hugetlb(home)
         self._move_out(directory, [Slot("main_process")])
 
@@ -216,13 +225,13 @@ class PlannedV2(_PlannedCgroup):
             return
         for part in home.split("/"):
             path = f"{directory}/cgroup.subtree_control"
-            self.ops.add(cgroup_home.enable_hugetlb, cgroup.write_file, path, "+hugetlb")
+            self.ops.add(cgroup_delegation.enable_hugetlb, cgroup.write_file, path, "+hugetlb")
             directory = f"{directory}/{part}"
 
     def _enable_controllers(
         self, controllers: list[str], directory: str, *, move_out: bool
     ) -> None:
-        """As cgroup_home.enable_controllers: EBUSY, move processes out, then write again."""
+        """As cgroup_delegation.enable_controllers: EBUSY, move processes out, then write again."""
         enabled: list[str] = []
         if os.path.isdir(directory):
             enabled = cgroup.read_file(f"{directory}/cgroup.subtree_control").split()
@@ -230,18 +239,18 @@ class PlannedV2(_PlannedCgroup):
         if not missing:
             return
         path, value = f"{directory}/cgroup.subtree_control", " ".join(f"+{n}" for n in missing)
-        self.ops.add(cgroup_home.enable_controllers, cgroup.write_file, path, value)
+        self.ops.add(cgroup_delegation.enable_controllers, cgroup.write_file, path, value)
         inner = move_out and os.path.exists(f"{directory}/cgroup.type")  # the root cgroup has none
         if inner and (pids := cgroup.pids_of(directory)):
             self._move_out(directory, pids)
-            self.ops.add(cgroup_home.enable_controllers, cgroup.write_file, path, value)
+            self.ops.add(cgroup_delegation.enable_controllers, cgroup.write_file, path, value)
 
     def _move_out(self, directory: str, pids: Iterable[int | Slot]) -> None:
-        leaf = f"{directory}/{cgroup_home.LEAF}"
+        leaf = f"{directory}/{cgroup_delegation.LEAF}"
         self._create_or_find(leaf)
         for pid in pids:
             path = f"{leaf}/cgroup.procs"
-            self.ops.add(cgroup_home.move_to_leaf, cgroup.write_file, path, str(pid))
+            self.ops.add(cgroup_delegation.move_to_leaf, cgroup.write_file, path, str(pid))
 
     def _has_io_weight(self) -> bool:
         with os.scandir(cgroup.ROOT) as entries:  # the root cgroup has no weight

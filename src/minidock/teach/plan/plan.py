@@ -31,7 +31,7 @@ from minidock.engine.image.images import ImageStore
 from minidock.engine.lifecycle import start
 from minidock.engine.monitor import launch, main
 from minidock.errors import MinidockError, NameInUse
-from minidock.kernel import cgroup, cgroup_tree, device, namespace
+from minidock.kernel import cgroup, cgroup_tree, device_cgroup, namespace
 from minidock.kernel import process as kernel_process
 from minidock.kernel.loop import mount_disk_file
 from minidock.kernel.mount import (
@@ -270,7 +270,7 @@ def _launch_acts(plan: Plan) -> None:
     group = cgroups.planned(ops, *cgroup_of(plan.config, container.id), files_state)
     group.create()
     asked: Resources | None = plan.config["linux"].get("resources")
-    group.apply(device.with_runtime_rules(asked or {}))
+    group.apply(device_cgroup.with_runtime_rules(asked or {}))
     _create_init(plan, group)
     wiring.connect()
     ops.actor = "init"

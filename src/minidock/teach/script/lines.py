@@ -22,8 +22,10 @@ NO_TWIN = {
     "process.spawn": "this script is its container's monitor: no log, no attach, no restart policy",
     "process.set_not_dumpable": "no shell twin: prctl(PR_SET_DUMPABLE)",
     "port.hold": "no shell twin: binding a port without serving it; nor is [::1] relayed",
-    "device.load_program": "no shell twin without a compiler for BPF: any device may be opened",
-    "device.attach_program": "no shell twin, as above",
+    "device_cgroup.load_program": (
+        "no shell twin without a compiler for BPF: any device may be opened"
+    ),
+    "device_cgroup.attach_program": "no shell twin, as above",
     "seccomp.load": "no shell twin: the command may make every system call",
     "keyring.join_session_keyring": "no twin for this process: keyctl session starts another one",
     "streams.take_streams": "no twin: the command has this script's own streams",

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from minidock.engine.container import lookup
-from minidock.engine.network.endpoint import NetworkNamespace
 from minidock.engine.network.network_json import LockedNetworks, read_all
+from minidock.engine.network.veth_pair import NetworkNamespace
 from minidock.paths import Store
 from support import machine, stores
 from support.command import Minidock

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from minidock.engine.network import endpoint
+from minidock.engine.network import veth_pair
 from minidock.paths import Store
 from support.lab import HOST, NEIGHBOUR, Container, Lab, Place, machine_of_its_own, sh
 from support.patience import patience
@@ -137,7 +137,7 @@ def test_ipv6_that_somebody_switched_on_for_all_takes_no_advice(lab: Lab, store:
 
 def test_cable_that_is_taken_off_the_bridge_takes_no_advice(lab: Lab, store: Store) -> None:
     container = lab.container(store)
-    cable = endpoint.veth_name(container.id)
+    cable = veth_pair.veth_name(container.id)
     sh(f"ip link set dev {cable} nomaster")
     for _ in range(3):
         _arrives(lambda: _advertise(container), cable, 0x86DD)
@@ -172,12 +172,12 @@ def test_devices_of_an_older_version_learn_it_with_the_next_container(
     lab: Lab, store: Store
 ) -> None:
     first = lab.container(store)
-    devices = (store.bridge, endpoint.veth_name(first.id))
+    devices = (store.bridge, veth_pair.veth_name(first.id))
     for device in devices:
         _set(device, KERNELS_OWN)
     second = lab.container(store)
     for _ in range(3):
         _arrives(lambda: _advertise(second), store.bridge, 0x86DD)
     assert ADVERTISED not in _host()
-    for device in (*devices, endpoint.veth_name(second.id)):
+    for device in (*devices, veth_pair.veth_name(second.id)):
         assert "inet6" not in sh(f"ip address show dev {device}")

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from minidock import jsontext
-from minidock.engine.network import bridge, endpoint, networks, published_ports
+from minidock.engine.network import bridge, networks, published_ports, veth_pair
 from minidock.errors import Conflict, KernelError, MinidockError, StoreError, UsageError
 from minidock.kernel import iptables
 from minidock.kernel.netlink import Netlink
@@ -156,14 +156,14 @@ def test_hairpin_flag_is_what_lets_a_container_reach_itself(lab: Lab, store: Sto
     web = lab.container(store, "8090:80")
     with serving(web, 80) as server:
         assert seen_from(web, HOST, 8090, server)
-    cable = endpoint.veth_name(web.id)
+    cable = veth_pair.veth_name(web.id)
     sh(f"bridge link set dev {cable} hairpin off && conntrack -F 2>&1")
     assert is_refused(web, HOST, 8090)
 
 
 def test_unpublished_container_has_no_hairpin(lab: Lab, store: Store) -> None:
     container = lab.container(store)
-    assert "hairpin off" in sh(f"bridge -d link show dev {endpoint.veth_name(container.id)}")
+    assert "hairpin off" in sh(f"bridge -d link show dev {veth_pair.veth_name(container.id)}")
 
 
 def test_neighbour_does_not_reach_a_container_by_its_own_address(lab: Lab, store: Store) -> None:
@@ -844,7 +844,7 @@ def test_the_twins_build_the_same_network(lab: Lab, store: Store) -> None:
     for record in map(jsontext.loads, lines):
         # Joining a namespace is in the twins of what is done there; reading makes nothing.
         if "begin" in record and record["op"] not in passive:
-            place = container if record["phase"].endswith("endpoint.open_netlink") else lab.host
+            place = container if record["phase"].endswith("veth_pair.open_netlink") else lab.host
             place.sh(describe(record)["twin"])
     assert picture() == before
 
@@ -857,6 +857,6 @@ def test_the_journal_shows_what_the_kernel_made(lab: Lab, store: Store) -> None:
     finally:
         use_journal(None)
     made = [record["made"] for record in map(jsontext.loads, lines) if "made" in record]
-    for device in (store.bridge, endpoint.veth_name(container.id)):
+    for device in (store.bridge, veth_pair.veth_name(container.id)):
         index = int(sh(f"ip -o link show {device}").partition(":")[0])
         assert {"name": device, "ifindex": index} in made

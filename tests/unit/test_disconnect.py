@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from minidock.engine.network import endpoint, networks
+from minidock.engine.network import networks, veth_pair
 from minidock.engine.network.network_json import LockedNetworks, list_bindings, read
 from minidock.paths import Store
 
@@ -33,7 +33,7 @@ def test_nobody_puts_the_rules_of_a_leaving_container_back(
             list_bindings(state)
         )  # what another container's connect would publish
 
-    monkeypatch.setattr(endpoint, "detach", unplug)
+    monkeypatch.setattr(veth_pair, "detach", unplug)
     monkeypatch.setattr(networks, "apply_rules", lambda store, state, *, without="": None)
     networks.disconnect(store, "leaving")
     assert seen_meanwhile == [[]]

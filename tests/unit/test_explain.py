@@ -167,7 +167,7 @@ def test_a_phase_is_a_module_and_a_function(phase: str, module: str, function: s
 def test_a_method_without_a_docstring_is_told_by_the_class_above() -> None:
     above = purpose_of_function("kernel.cgroup", "Cgroup.thaw")
     assert above and purpose_of_function("kernel.cgroup_v1", "CgroupV1.thaw") == above
-    assert purpose_of_function("engine.network.endpoint", "NetworkNamespace.__exit__").startswith(
+    assert purpose_of_function("engine.network.veth_pair", "NetworkNamespace.__exit__").startswith(
         "A context"
     )
 

@@ -8,7 +8,7 @@ Source: Docker Engine API 1.45 EndpointSettings; output of dockerd 26.1.
 
 from __future__ import annotations
 
-from minidock.engine.network.endpoint import DEFAULT
+from minidock.engine.network.network_mode import DEFAULT
 from minidock.errors import Conflict
 
 TYPE_CHECKING = False

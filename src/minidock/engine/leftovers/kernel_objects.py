@@ -20,8 +20,8 @@ from minidock.engine.leftovers.leftover import (
     owners_by_container,
 )
 from minidock.engine.network import bridge
-from minidock.engine.network.endpoint import veth_name
 from minidock.engine.network.network_json import list_names, read_all
+from minidock.engine.network.veth_pair import veth_name
 from minidock.engine.store.locks import exclusive
 from minidock.errors import DamagedFile, NotFound
 from minidock.kernel import link

@@ -18,8 +18,8 @@ from minidock.engine.container.lookup import wait_until_settled
 from minidock.engine.monitor import protocol
 from minidock.engine.monitor.connection import connect_when_ready
 from minidock.engine.network import networks
-from minidock.engine.network.endpoint import DEFAULT
 from minidock.engine.network.lookup import find
+from minidock.engine.network.network_mode import DEFAULT
 from minidock.engine.store.event_log import emit
 from minidock.errors import Conflict, UsageError
 from minidock.runtime.channel import rebuild_error

@@ -24,7 +24,7 @@ from minidock.engine.container.endpoints import (
     requested_endpoint,
 )
 from minidock.engine.network import networks, published_ports
-from minidock.engine.network.endpoint import DEFAULT
+from minidock.engine.network.network_mode import DEFAULT
 from minidock.engine.network.network_mode import parse_network_mode as mode_of
 
 TYPE_CHECKING = False

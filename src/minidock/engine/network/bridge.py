@@ -20,8 +20,8 @@ from minidock import document, jsontext
 from minidock.document import Each
 from minidock.engine.network import firewall, ipam
 from minidock.engine.network.device_settings import harden, missing_settings
-from minidock.engine.network.endpoint import MTU_OPTION
 from minidock.engine.network.network_json import read_all
+from minidock.engine.network.veth_pair import MTU_OPTION
 from minidock.engine.store.locks import exclusive
 from minidock.errors import Conflict, DamagedFile, UsageError
 from minidock.kernel import iptables, link, sysctl

@@ -6,7 +6,7 @@ Source: Docker Engine API 1.45, NetworkInspect.
 from __future__ import annotations
 
 from minidock.document import report_skipped, without_empty
-from minidock.engine.network.endpoint import DEFAULT
+from minidock.engine.network.network_mode import DEFAULT
 from minidock.engine.store import container_json
 from minidock.errors import DamagedFile
 

@@ -5,8 +5,9 @@ Source: Docker Engine API 1.45, HostConfig.NetworkMode.
 
 from __future__ import annotations
 
-from minidock.engine.network.endpoint import DEFAULT
 from minidock.errors import UsageError
+
+DEFAULT = "bridge"  # the network of a container without --network
 
 
 class NetworkMode:

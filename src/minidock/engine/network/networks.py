@@ -19,8 +19,7 @@ from __future__ import annotations
 import os
 
 from minidock import document
-from minidock.engine.network import bridge, endpoint, firewall, ipam
-from minidock.engine.network.endpoint import DEFAULT
+from minidock.engine.network import bridge, firewall, ipam, veth_pair
 from minidock.engine.network.network_json import (
     DRIVERS,
     LockedNetworks,
@@ -31,6 +30,7 @@ from minidock.engine.network.network_json import (
     read_or_skip,
     remove_temporary_files,
 )
+from minidock.engine.network.network_mode import DEFAULT
 from minidock.errors import DamagedFile, MinidockError, UsageError
 from minidock.kernel import conntrack, iptables, link
 from minidock.kernel.netlink import Netlink
@@ -130,7 +130,7 @@ def connect(
     network: str = DEFAULT,
     mac: str | None = None,
     publish: Sequence[Binding] = (),
-    interface: str = endpoint.INTERFACE,
+    interface: str = veth_pair.INTERFACE,
     dns_names: list[str] | None = None,
     is_gateway: bool = True,
 ) -> Endpoint:
@@ -143,7 +143,7 @@ def connect(
     Returns the endpoint in the form of docker inspect's NetworkSettings.Networks.<name>.
     """
     if mac is not None:
-        endpoint.check_mac(mac)
+        veth_pair.check_mac(mac)
     with UndoOnError() as undo, Netlink() as host:
         with LockedNetworks(store) as files:
             state = _ready(host, store, files, network)
@@ -151,20 +151,20 @@ def connect(
             lease["EndpointID"] = os.urandom(32).hex()
             lease["MacAddress"] = mac or ipam.mac_of(ipam.parse_address(lease["Address"]))
             lease["Bindings"] = [binding.copy() for binding in publish]
-            lease["Cable"] = endpoint.veth_name(container_id, network)
+            lease["Cable"] = veth_pair.veth_name(container_id, network)
             lease["Interface"] = interface
             if dns_names is not None:
                 lease["Names"] = dns_names
             files.save(state)
         undo.callback(leave, store, container_id, network)
         with iptables.Listing() as listing:  # iptables-save runs meanwhile
-            endpoint.attach(host, state, container_id, netns_pid, is_gateway=is_gateway)
+            veth_pair.attach(host, state, container_id, netns_pid, is_gateway=is_gateway)
             missing = changes(store, listing.text(), state)
         if missing or publish:
             with LockedNetworks(store) as files:
                 apply_rules(store, files.load(network) or state)
         delete_udp_flows(publish)
-    return endpoint.settings(state, lease)
+    return veth_pair.settings(state, lease)
 
 
 def publish(store: Store, container_id: str, *, network: str, bindings: Sequence[Binding]) -> None:
@@ -183,7 +183,7 @@ def publish(store: Store, container_id: str, *, network: str, bindings: Sequence
 def set_gateway(store: Store, container_id: str, *, netns_pid: int, network: str) -> None:
     """Move a container's default route to one of its networks; "" removes the route."""
     state = read(store, network) if network else None
-    with endpoint.open_netlink(netns_pid) as inside:
+    with veth_pair.open_netlink(netns_pid) as inside:
         if state is None:
             link.delete_default_route(inside)
         else:
@@ -205,12 +205,12 @@ def endpoint_without_device(store: Store, name: str) -> Endpoint:
     """Return the endpoint of a container on "host" or "none" for docker inspect: ids only."""
     with LockedNetworks(store) as files:
         state = files.load_or_make(name)
-    return endpoint.settings(state, {"EndpointID": os.urandom(32).hex()})
+    return veth_pair.settings(state, {"EndpointID": os.urandom(32).hex()})
 
 
 def set_loopback_up(netns_pid: int) -> None:
     """Set lo up in a namespace that gets no other device (--network none)."""
-    with endpoint.open_netlink(netns_pid) as inside:
+    with veth_pair.open_netlink(netns_pid) as inside:
         link.set_up(inside, "lo")
 
 
@@ -244,7 +244,7 @@ def leave(store: Store, container_id: str, network: str) -> None:
     delete_udp_flows(published)
     if "Cable" in lease:  # else the address was only reserved
         with Netlink() as host:
-            endpoint.detach(host, lease["Cable"])
+            veth_pair.detach(host, lease["Cable"])
     with LockedNetworks(store) as files:
         state = files.load(network) or state
         state["Leases"].pop(container_id, None)

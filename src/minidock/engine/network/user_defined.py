@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 
 from minidock.engine.network import bridge, ipam, networks
-from minidock.engine.network.endpoint import ICC_OPTION, MTU_OPTION
 from minidock.engine.network.lookup import find
 from minidock.engine.network.network_json import (
     DRIVERS,
@@ -24,6 +23,7 @@ from minidock.engine.network.network_json import (
     list_names,
     read_all,
 )
+from minidock.engine.network.veth_pair import ICC_OPTION, MTU_OPTION
 from minidock.engine.store.event_log import emit
 from minidock.engine.store.stories import recording_story, remove_journal
 from minidock.engine.store.timestamps import timestamp

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from struct import Struct
 
 from minidock.engine.network.dns import message as dns_message
-from minidock.engine.network.endpoint import NetworkNamespace
+from minidock.engine.network.veth_pair import NetworkNamespace
 from minidock.errors import MinidockError, UsageError
 from minidock.kernel import nftrace
 from minidock.numerals import is_decimal

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from minidock.engine.container.lookup import list_containers
 from minidock.engine.network import firewall, network_json
-from minidock.engine.network.endpoint import DEFAULT
+from minidock.engine.network.network_mode import DEFAULT
 from minidock.engine.network.resolv_conf import NAME_SERVER
 from minidock.kernel.flock_holders import are_stopped
 from minidock.teach.packet import dns

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from minidock.engine.container.containers import Container
-from minidock.engine.network.endpoint import NetworkNamespace
+from minidock.engine.network.veth_pair import NetworkNamespace
 from minidock.kernel import sysctl
 from minidock.teach.packet.facts import Network, Route, read_network, route_get
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from minidock.engine.container.containers import Container
-from minidock.engine.network.endpoint import DEFAULT
+from minidock.engine.network.network_mode import DEFAULT
 from minidock.engine.network.resolv_conf import NAME_SERVER
 from minidock.paths import Store
 from minidock.teach.packet import dns

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
 
-from minidock.engine.network.endpoint import NetworkNamespace
+from minidock.engine.network.veth_pair import NetworkNamespace
 from minidock.errors import MinidockError
 from minidock.kernel import conntrack, nftrace, sysctl
 from minidock.teach.packet.target import Target

@@ -10,7 +10,7 @@ import os
 import socket
 from contextlib import ExitStack
 
-from minidock.engine.network.endpoint import NetworkNamespace
+from minidock.engine.network.veth_pair import NetworkNamespace
 from minidock.kernel import nftrace
 from minidock.teach.packet import counters
 from minidock.teach.packet.firewall_trace import PacketTrace, Rules, packet_traces

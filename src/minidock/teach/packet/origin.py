@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from minidock.engine.container.lookup import find
 from minidock.engine.network import ipam
 from minidock.engine.network.device_settings import harden
-from minidock.engine.network.endpoint import NetworkNamespace
+from minidock.engine.network.veth_pair import NetworkNamespace
 from minidock.errors import Conflict, UsageError
 from minidock.kernel import link, namespace, nftrace
 from minidock.kernel.netlink import Netlink

@@ -4,7 +4,7 @@ Addresses, subnets and rules come from the engine's functions on a network's sta
 `networks.get_or_add_lease` and `networks.changes`. This module repeats the order of the engine's
 kernel operations, on copies of the state files that are never written.
 
-Sources: engine/network/networks.py, bridge.py, endpoint.py and engine/monitor/networking.py.
+Sources: engine/network/networks.py, bridge.py, veth_pair.py and engine/monitor/networking.py.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from minidock.engine.monitor.networking import wanted_ports
 from minidock.engine.network import (
     bridge,
     device_settings,
-    endpoint,
     firewall,
     ipam,
     network_json,
     networks,
     published_ports,
+    veth_pair,
 )
 from minidock.engine.network.dns import sockets
+from minidock.engine.network.network_mode import DEFAULT
 from minidock.engine.network.network_mode import parse_network_mode as mode_of
 from minidock.engine.network.resolv_conf import NAME_SERVER
 from minidock.errors import Conflict, MinidockError, NotFound, UsageError
@@ -192,7 +193,7 @@ class PlannedWiring:
         self._distrust(device, like="default" if found is None else device)
         if found is None or not found.alias:
             self._acts.add(caller, link.set_alias, "", device, bridge.alias_of(self._store))
-        if mtu := (state.get("Options") or {}).get(endpoint.MTU_OPTION):
+        if mtu := (state.get("Options") or {}).get(veth_pair.MTU_OPTION):
             self._acts.add(caller, link.set_mtu, "", device, int(mtu))
         if (index, gateway, prefix) not in link.list_addresses(host):
             self._acts.add(caller, link.add_address, "", device, gateway, prefix=prefix)
@@ -279,8 +280,8 @@ class PlannedWiring:
                 self._acts.add(networks.delete_udp_flows, conntrack.forget_udp, binding["HostPort"])
 
     def _attach(self, state: NetworkDocument, lease: Lease, *, is_gateway: bool) -> None:
-        """As endpoint.attach: the veth pair, then the container's end of it."""
-        caller, veth, interface = endpoint.attach, lease["Cable"], lease["Interface"]
+        """As veth_pair.attach: the veth pair, then the container's end of it."""
+        caller, veth, interface = veth_pair.attach, lease["Cable"], lease["Interface"]
         options = state.get("Options") or {}
         prefix = int(state["Subnet"].partition("/")[2])
         add = self._acts.add
@@ -291,16 +292,16 @@ class PlannedWiring:
         self._distrust(veth, like="default")
         if lease["Bindings"]:
             add(caller, link.set_hairpin, "", veth)
-        mtu = int(options.get(endpoint.MTU_OPTION) or 0)
+        mtu = int(options.get(veth_pair.MTU_OPTION) or 0)
         if mtu:
-            add(endpoint.apply_options, link.set_mtu, "", veth, mtu)
-        if options.get(endpoint.ICC_OPTION) == "false":
-            add(endpoint.apply_options, link.set_isolated, "", veth)
+            add(veth_pair.apply_options, link.set_mtu, "", veth, mtu)
+        if options.get(veth_pair.ICC_OPTION) == "false":
+            add(veth_pair.apply_options, link.set_isolated, "", veth)
         add(caller, link.set_up, "", veth)
         self._enter()
         if _has_ipv6():
             setting = f"net/ipv6/conf/{interface}/disable_ipv6"
-            add(endpoint.open_netlink, sysctl.write, setting, "1")
+            add(veth_pair.open_netlink, sysctl.write, setting, "1")
         self._leave()
         add(caller, link.set_up, PLACE, "lo")
         if mtu:
@@ -311,12 +312,16 @@ class PlannedWiring:
             add(caller, link.add_default_route, PLACE, interface, state["Gateway"])
 
     def _enter(self) -> None:
-        caller = endpoint.NetworkNamespace.__enter__
+        caller = veth_pair.NetworkNamespace.__enter__
         self._acts.add(caller, namespace.setns, Slot("namespace"), ["network"], place=PLACE)
 
     def _leave(self) -> None:
         self._acts.add(
-            endpoint.NetworkNamespace.__exit__, namespace.setns, Slot("home"), ["network"], place=""
+            veth_pair.NetworkNamespace.__exit__,
+            namespace.setns,
+            Slot("home"),
+            ["network"],
+            place="",
         )
 
     def _serve_names(self) -> None:
@@ -349,7 +354,7 @@ class PlannedWiring:
         state = _new(name)
         device = self._store.bridge
         with Netlink() as host:
-            found = link.find(host, device) if name == endpoint.DEFAULT else None
+            found = link.find(host, device) if name == DEFAULT else None
             addresses = link.list_addresses(host)
         own = [(a, p) for index, a, p in addresses if found and index == found.index]
         if found is None or not bridge.is_owned_by(self._store, found) or not own:
@@ -373,9 +378,9 @@ def _new(name: str) -> NetworkDocument:
 
 
 def _veth(container_id: str, network: str) -> str:
-    """As endpoint.veth_name, which is random for all networks but the default."""
-    if network == endpoint.DEFAULT:
-        return endpoint.veth_name(container_id)
+    """As veth_pair.veth_name, which is random for all networks but the default."""
+    if network == DEFAULT:
+        return veth_pair.veth_name(container_id)
     return f"veth{Slot('random')}"
 
 

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import os
 
-from minidock.engine.network.endpoint import DEFAULT
 from minidock.engine.network.network_json import list_names, read_or_skip
+from minidock.engine.network.network_mode import DEFAULT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

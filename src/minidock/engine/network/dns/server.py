@@ -26,8 +26,8 @@ from time import monotonic
 
 from minidock.engine.network.dns import message as dns
 from minidock.engine.network.dns.tcp import TcpListener
-from minidock.engine.network.endpoint import NetworkNamespace
 from minidock.engine.network.poll_set import PollSet
+from minidock.engine.network.veth_pair import NetworkNamespace
 from minidock.errors import MinidockError
 from minidock.kernel.op import current_journal, use_journal
 from minidock.kernel.timer import wake_after

@@ -14,8 +14,8 @@ Sources: resolv.conf(5), iptables-extensions(8) DNAT, network_namespaces(7).
 
 from __future__ import annotations
 
-from minidock.engine.network.endpoint import NetworkNamespace
 from minidock.engine.network.resolv_conf import NAME_SERVER
+from minidock.engine.network.veth_pair import NetworkNamespace
 from minidock.kernel import iptables
 from minidock.kernel.port import listen_for_names
 

@@ -15,6 +15,7 @@ import os
 import time
 
 from minidock.engine.network.device_settings import harden
+from minidock.engine.network.network_mode import DEFAULT
 from minidock.errors import KernelError, UsageError
 from minidock.kernel import link, namespace, sysctl
 from minidock.kernel.netlink import Netlink
@@ -23,7 +24,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minidock.document_types.network import Endpoint, Lease, NetworkDocument
 
-DEFAULT = "bridge"  # the network of a container without --network
 INTERFACE = "eth0"
 MTU_OPTION = "com.docker.network.driver.mtu"
 ICC_OPTION = "com.docker.network.bridge.enable_icc"

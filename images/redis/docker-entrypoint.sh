@@ -11,8 +11,8 @@ case ${1:-} in
 esac
 
 if [ "${1:-}" = redis-server ]; then
-    # A server without a password answers loopback only, unless it is told otherwise. In a container
-    # nobody comes by loopback: the wall is the network, and the ports that are published.
+    # A server without a password answers loopback only, unless configured otherwise. In a container
+    # no client comes by loopback: its network and its published ports limit who reaches the server.
     says_so=no
     for word in "$@"; do
         case $word in

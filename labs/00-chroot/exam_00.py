@@ -103,7 +103,7 @@ def working_directory(exam: Exam) -> str:
     return "the command's working directory is its /"
 
 
-def no_open_door(exam: Exam) -> str:
+def no_open_descriptors(exam: Exam) -> str:
     command = exam.of(sleeping).command
     more = [fd for fd in _open_files(command) if int(fd) > 2]
     if more:

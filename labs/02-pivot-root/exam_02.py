@@ -89,7 +89,7 @@ def working_directory(exam: Exam) -> str:
     return "the command's working directory is the new root"
 
 
-def no_open_door(exam: Exam) -> str:
+def no_open_descriptors(exam: Exam) -> str:
     command = exam.of(on_a_mount).running.command
     more = [fd for fd in _open_files(command) if int(fd) > 2]
     if more:

@@ -2,7 +2,7 @@
 
 Two scenes. In the first an archive of three images is loaded, with all that a layer may hold, and
 boxes run from it; one sleeps while it is looked at. In the second the archives are hostile: each
-tries one way out of the store, and what must stay as it is lies in /work.
+tries one escape from the store; /work holds what must not change.
 """
 
 from __future__ import annotations
@@ -448,7 +448,7 @@ def hostile_names(exam: Exam) -> str:
         if (now := outside(sandbox)) != before:
             changed = sorted({*now} ^ {*before})
             raise Failure(f"{what} has changed what is outside of the store: {changed[0]}")
-    return f"{len(tries)} archives with ways out have changed nothing outside of the store"
+    return f"{len(tries)} hostile archives have changed nothing outside of the store"
 
 
 def hostile_links(exam: Exam) -> str:

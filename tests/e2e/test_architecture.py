@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from support import elf, walls
+from support import attack, elf
 from support.base_images import browse
 from support.command import Minidock
 from support.syscalls import from_headers
@@ -67,7 +67,7 @@ def calls_image(request: pytest.FixtureRequest, minidock: Minidock, tmp_path: Pa
     abi: str = request.param
     if not _runs_here(abi, tmp_path):
         pytest.skip(f"this kernel runs no programs of {abi}")
-    rootfs = walls.Rootfs().busybox()
+    rootfs = attack.Rootfs().busybox()
     for name, program in _programs(abi).items():
         rootfs.file(f"calls/{name}", program, mode=0o755)
     return rootfs.into(minidock, f"calls-{abi}")

@@ -152,7 +152,7 @@ def test_a_container_is_served_while_the_program_for_its_firewall_is_stopped(
 def test_a_container_is_served_while_its_ports_move_to_another_network(
     minidock: Minidock, store: Store, image: str, require: Callable[[str], str]
 ) -> None:
-    """It leaves its way out: the rules for its port lead by the other network then."""
+    """It leaves its gateway network: the rules for its port use the other network then."""
     require("strace")
     port = free_port()
     for name in ("lan", "wan"):

@@ -234,7 +234,7 @@ def test_a_fault_from_its_symptom_to_its_end(
     assert minidock("packet", "--from", "outside", "8081").code == 1
     still = minidock("lab", "check", "--json")
     assert still.code == 1
-    assert {*json.loads(still.stdout)["broken"]} == {"next-door", "itself"}
+    assert {*json.loads(still.stdout)["broken"]} == {"other-host", "itself"}
     rule = sh("iptables -S FORWARD | grep '^-A.*DROP$'").split(maxsplit=1)[1]
     sh(f"iptables -D {rule}")
     repaired = minidock.ok("lab", "check")

@@ -1,7 +1,7 @@
 """The frame that labs give to students is run as root, on root file systems of strangers.
 
 Python imports modules when they are first needed, and after chroot from where the box has them: a
-rootfs with modules of its own would have them run by root, outside of every wall.
+rootfs with modules of its own would have them run by root, outside of every isolation.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def test_box_runs_no_module_of_a_poisoned_rootfs(lab: str, rootfs: Path, tmp_pat
     assert not (rootfs / "poisoned").exists()
 
 
-def test_an_import_behind_the_wall_fails(rootfs: Path, tmp_path: Path) -> None:
+def test_an_import_after_chroot_fails(rootfs: Path, tmp_path: Path) -> None:
     assert run(box(tmp_path / "lab", "00", slip=True), rootfs, "true") == 125
     assert not (rootfs / "poisoned").exists()
 

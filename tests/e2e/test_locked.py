@@ -15,10 +15,10 @@ from minidock.engine.network.bridge import MACHINE_LOCK
 from minidock.errors import LockTimeout
 from minidock.kernel import flock
 from minidock.paths import Store
+from support.attack import without
 from support.command import Minidock
 from support.lock_holder import stopped_holder
 from support.patience import long, patience
-from support.walls import without
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 

@@ -65,7 +65,7 @@ def sh(command: str) -> str:
     ).stdout.strip()  # fmt: skip
 
 
-def test_table_and_walls_are_those_of_lsns(boxes: Boxes) -> None:
+def test_table_and_namespaces_are_those_of_lsns(boxes: Boxes) -> None:
     host, web, peer = boxes.json()
     assert [row["name"] for row in (host, web, peer)] == ["host", "web", "peer"]
     for row, pid in ((host, "self"), (web, boxes.pid["web"]), (peer, boxes.pid["peer"])):
@@ -79,14 +79,14 @@ def test_table_and_walls_are_those_of_lsns(boxes: Boxes) -> None:
     _page_of_the_table(boxes, web)
     for name in ("web", "peer"):
         of_kernel = lsns(boxes.pid[name])
-        for wall in boxes.json(name):
-            own = {key: of_kernel[wall["type"]][key] for key in ("ns", "nprocs", "pid")}
-            if "host" not in wall["shared_with"]:  # the host's processes come and go
-                assert {key: wall[key] for key in own} == own
-            assert wall["ns"] == own["ns"]
-            assert sh(wall["command"])
-            assert wall["hides"].startswith("nothing: ") == ("host" in wall["shared_with"])
-    _walls_of_web(boxes)
+        for each in boxes.json(name):
+            own = {key: of_kernel[each["type"]][key] for key in ("ns", "nprocs", "pid")}
+            if "host" not in each["shared_with"]:  # the host's processes come and go
+                assert {key: each[key] for key in own} == own
+            assert each["ns"] == own["ns"]
+            assert sh(each["command"])
+            assert each["hides"].startswith("nothing: ") == ("host" in each["shared_with"])
+    _namespaces_of_web(boxes)
 
 
 def _page_of_the_table(boxes: Boxes, web: dict[str, Any]) -> None:
@@ -98,24 +98,25 @@ def _page_of_the_table(boxes: Boxes, web: dict[str, Any]) -> None:
     assert "hides nothing: it is the host's." in boxes.minidock.ok("ns", "peer")
 
 
-def _walls_of_web(boxes: Boxes) -> None:
+def _namespaces_of_web(boxes: Boxes) -> None:
     """What is seen inside, asked inside."""
-    walls = {wall["type"]: wall for wall in boxes.json("web")}
-    assert walls["mnt"]["inside"] == int(boxes.inside("wc -l < /proc/self/mountinfo"))
-    assert walls["pid"]["inside"] == {str(boxes.pid["web"]): 1}
+    namespaces = {each["type"]: each for each in boxes.json("web")}
+    assert namespaces["mnt"]["inside"] == int(boxes.inside("wc -l < /proc/self/mountinfo"))
+    assert namespaces["pid"]["inside"] == {str(boxes.pid["web"]): 1}
     assert boxes.inside("ls -d /proc/[0-9]* | sort | head -n 1") == "/proc/1"
-    assert str(boxes.pid["web"]) in sh(walls["pid"]["command"]).split()
-    assert sorted(walls["net"]["inside"]) == boxes.inside("ls /sys/class/net").split()
-    assert walls["uts"]["inside"] == boxes.inside("hostname") == sh(walls["uts"]["command"])
-    assert walls["uts"]["outside"] == sh("hostname")
-    assert walls["cgroup"]["inside"] == ["/"]
-    assert set(walls["cgroup"]["outside"]) == {
+    assert str(boxes.pid["web"]) in sh(namespaces["pid"]["command"]).split()
+    assert sorted(namespaces["net"]["inside"]) == boxes.inside("ls /sys/class/net").split()
+    uts = namespaces["uts"]
+    assert uts["inside"] == boxes.inside("hostname") == sh(uts["command"])
+    assert uts["outside"] == sh("hostname")
+    assert namespaces["cgroup"]["inside"] == ["/"]
+    assert set(namespaces["cgroup"]["outside"]) == {
         line.split(":", 2)[2] for line in sh(f"cat /proc/{boxes.pid['web']}/cgroup").splitlines()
     }
-    assert walls["ipc"]["inside"] == 0
+    assert namespaces["ipc"]["inside"] == 0
     made = sh(f"nsenter -t {boxes.pid['web']} -i ipcmk -Q").rpartition(" ")[2]
-    assert {wall["type"]: wall for wall in boxes.json("web")}["ipc"]["inside"] == 1
-    assert made in sh(walls["ipc"]["command"])
+    assert {each["type"]: each for each in boxes.json("web")}["ipc"]["inside"] == 1
+    assert made in sh(namespaces["ipc"]["command"])
 
 
 def test_its_first_process_has_the_number_that_the_kernel_gives_it(

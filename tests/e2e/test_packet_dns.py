@@ -225,7 +225,7 @@ FAULTS = {
         undo="iptables -D INPUT -p udp --dport 53 -j DROP"),
     "nobody listens upstream": Fault(
         "lost", "example.test", "no upstream server.* 127.0.0.9:53: none: refused, no program"),
-    "no way out": Fault(
+    "no default route": Fault(
         "plain", "example.test", f"{HOST}:53: no route to the network",
         make="$INSIDE ip route del default",
         undo="$INSIDE ip route add default via "

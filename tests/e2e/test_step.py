@@ -19,7 +19,7 @@ from minidock.engine.lifecycle import start
 from minidock.engine.monitor.pending_exec import LIMIT_SECONDS
 from minidock.errors import Aborted
 from minidock.paths import Store
-from support import half_made, stores, walls
+from support import half_made, stores
 from support.command import REPOSITORY, Minidock, command_line, environment
 from support.crash import Stage
 from support.crash_acts import body
@@ -324,7 +324,7 @@ def test_the_images_shell_has_no_power_over_the_host(
     trusting = (
         "from minidock.engine.monitor import step_exec; step_exec._has_given_up = lambda *_: True"
     )
-    unguarded = walls.without(minidock, trusting, *run, stdin=script)
+    unguarded = attack.without(minidock, trusting, *run, stdin=script)
     assert unguarded.stdout == "0\n0\n0\n0\n" and owned.read_text() == "owned\n"
 
 

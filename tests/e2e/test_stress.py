@@ -18,9 +18,9 @@ import pytest
 from minidock.engine.network.network_json import read_all
 from minidock.paths import Store
 from support import stores
+from support.attack import wait_for
 from support.command import Minidock, Result
 from support.patience import long, patience
-from support.walls import wait_for
 
 COUNT = int(os.environ.get("MINIDOCK_STRESS", long(12, 100)))
 AT_A_TIME = 8

@@ -20,10 +20,10 @@ from minidock.engine.network.network_json import LockedNetworks, read_all
 from minidock.engine.network.veth_pair import NetworkNamespace
 from minidock.paths import Store
 from support import machine, stores
+from support.attack import without
 from support.command import Minidock
 from support.machine import kill_and_wait
 from support.patience import patience
-from support.walls import without
 
 pytestmark = pytest.mark.root
 

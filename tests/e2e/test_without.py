@@ -1,4 +1,4 @@
-"""A container without a wall: the probes say what leaks, and so does the kernel when we ask it.
+"""A container without one isolation: the probes report what leaks, and the kernel agrees.
 
 The table of probes and omissions is tests/fixtures/without/matrix.json. What could change the host
 if it went wrong runs in a mount and a UTS namespace that are thrown away.
@@ -115,7 +115,7 @@ def test_what_is_said_to_stand_stands_for_another_witness_too(
 
 
 def _check_from_inside(isolations: list[str], lines: list[str]) -> None:
-    """What the command saw agrees: that wall is missing, and no other one."""
+    """What the command saw agrees: that isolation is missing, and no other."""
     shared = {kind for kind in KINDS.values() if f"{kind} {_link(kind)}" in lines}
     # The UTS and mount namespaces of the command line's own world are not this process's.
     apart = {KINDS[isolation] for isolation in isolations if isolation in KINDS} - {"uts", "mnt"}

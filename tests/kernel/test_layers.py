@@ -272,7 +272,7 @@ def test_a_layer_of_another_digest_is_refused(unpack: Unpacker) -> None:
 
 
 def test_nothing_of_a_rootfs_is_imported_while_it_is_unpacked(unpack: Unpacker) -> None:
-    """A layer full of modules with our names, and an error past the wall: none of them runs."""
+    """A layer full of modules with our names, and an error after chroot: none of them runs."""
     poison = b"open('/poisoned', 'w')\n"
     names = ["traceback", "errno", "posixpath", "linecache", "tokenize", "encodings/idna", "re"]
     for directory_name in (

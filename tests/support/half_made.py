@@ -319,7 +319,7 @@ def _see_from_inside(facts: Facts, pid: int) -> None:
 
 
 def links_and_gateway(pid: int) -> tuple[dict[str, list[str]], str]:
-    """For people: each link with "up" or "down" and its addresses; and where the way out is."""
+    """For people: each link with "up" or "down" and its addresses; and the gateway."""
     inside = ("nsenter", "--target", str(pid), "--net", "ip", "-j")
     links = {
         link["ifname"]: ["up" if "UP" in link["flags"] else "down"]

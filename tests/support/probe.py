@@ -1,7 +1,7 @@
 """A look around from inside a container: run by the host's Python in it, it prints what it found.
 
 It has no imports of the tests' own, for its text is passed to `python -c`. What it prints is the
-same for two containers that have the same walls, whichever engine built them.
+same for two containers that have the same isolation, whichever engine built them.
 """
 
 import ctypes

@@ -50,7 +50,7 @@ def names(told: dict[str, Any], filter_program: bytes | None = b"x") -> list[str
     return found
 
 
-def test_the_walls_go_up_in_order() -> None:
+def test_the_isolation_is_set_up_in_order() -> None:
     order = names(config())
     for earlier, later in [
         ("set_not_dumpable", "set_propagation"),

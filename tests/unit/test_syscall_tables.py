@@ -52,7 +52,7 @@ def test_we_make_the_calls_that_we_name(machine: str, monkeypatch: pytest.Monkey
     assert numbers == {name: header[name] for name in numbers}
 
 
-def test_the_probe_of_the_walls_makes_one_call_on_both_machines() -> None:
+def test_the_probe_of_isolation_makes_one_call_on_both_machines() -> None:
     """Its numbers are written by hand, beside each other: x86_64's and arm64's."""
     headers = from_headers()
     names = {

@@ -1,4 +1,4 @@
-"""A monitor asks before each act; while an error is on its way out, no act is left out."""
+"""A monitor asks before each operation, also while an error propagates."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_each_act_waits_for_its_own_word(command: Command) -> None:
     assert command.asked() == 3
 
 
-def test_after_an_abort_no_act_goes_on_whoever_swallows_it(command: Command) -> None:
+def test_after_an_abort_no_operation_runs_even_if_the_error_is_swallowed(command: Command) -> None:
     command.socket.send(protocol.ABORT)
     for _ in range(3):
         with pytest.raises(Aborted):

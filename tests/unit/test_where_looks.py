@@ -67,7 +67,7 @@ def test_its_mounts_are_those_of_a_process_that_has_ended(ended: int) -> None:
     assert mount_table("self")[0] == root
 
 
-def test_its_walls_are_gone(ended: int) -> None:
+def test_its_namespaces_are_gone(ended: int) -> None:
     member = ns.Member("box", "4f", "self")
     member.pid = ended  # it ran when it was listed
     box: Any = SimpleNamespace(id="4f", name="box", restarting=False)

@@ -22,8 +22,8 @@ SMOKE = [
     "tests/e2e/test_journey.py::test_web_server_answers_on_localhost",
     "tests/e2e/test_cgroup_v2.py::test_exec_enters_beside_an_init_that_made_cgroups_of_its_own",
     "tests/e2e/test_terminal.py",
-    "tests/e2e/test_walls_limits.py::test_too_much_memory_ends_the_container_with_137_and_says_so",
-    "tests/e2e/test_walls_limits.py"
+    "tests/e2e/test_isolation_limits.py::test_too_much_memory_ends_the_container_with_137_and_says_so",
+    "tests/e2e/test_isolation_limits.py"
     "::test_a_device_that_was_not_given_cannot_be_opened_though_its_node_can_be_made",
-    "tests/e2e/test_walls_namespaces.py::test_all_six_namespaces_are_new",
+    "tests/e2e/test_isolation_namespaces.py::test_all_six_namespaces_are_new",
 ]

@@ -1,7 +1,7 @@
-"""The oldest way out of a chroot(2), by somebody who is root in it.
+"""The oldest escape from a chroot(2), for a process with CAP_SYS_CHROOT.
 
-chroot(2) changes where "/" begins, and not where one stands. Who makes a second root below the
-first stands outside of it, and from there ".." leads up to the real one.
+chroot(2) changes the root directory, not the working directory. After a second chroot below the
+first root, the working directory is outside of it, and from there ".." leads up to the real root.
 """
 
 import os

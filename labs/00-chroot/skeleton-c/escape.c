@@ -1,4 +1,4 @@
-/* The way out of a chroot. Yours to write. */
+/* Escape from a chroot. Yours to write. */
 #include <errno.h>
 #include <unistd.h>
 

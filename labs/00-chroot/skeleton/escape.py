@@ -1,4 +1,4 @@
-"""The way out of a chroot. Yours to write."""
+"""Escape from a chroot. Yours to write."""
 
 
 def escape(arguments):

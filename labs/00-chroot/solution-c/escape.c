@@ -1,4 +1,4 @@
-/* The way out of a chroot. */
+/* Escape from a chroot. */
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,13 +18,13 @@ static bool at_the_top(void)
 
 /* Print a file of the outside, from inside a chroot. Returns 0.
  *
- * The root is a wall for .. only where the walk meets it. So the root is moved further down, while
- * this process stands above it; from there, nothing stops the walk. */
+ * The root stops .. only if the lookup passes it. So the root is moved further down, while this
+ * process stays above it; from there, nothing stops the lookup. */
 int escape(const char *path)
 {
     char below[] = "/escape-XXXXXX";
     if (mkdtemp(below) == NULL || chdir("/") < 0 || chroot(below) < 0 || rmdir(below + 1) < 0)
-        fail("the way out by", below);
+        fail("chroot", below);
     while (!at_the_top())
         if (chdir("..") < 0)
             fail("chdir", "..");

@@ -1,4 +1,4 @@
-"""The way out of a chroot."""
+"""Escape from a chroot."""
 
 import os
 
@@ -8,8 +8,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 def escape(arguments):
     """Print a file of the outside, from inside a chroot; arguments: [its path]. Returns 0.
 
-    The root is a wall for `..` only where the walk meets it. So the root is moved further down, to
-    HERE, while this process stands above it; from there, nothing stops the walk.
+    The root stops `..` only if the lookup passes it. So the root is moved further down, to HERE,
+    while this process stays above it; from there, nothing stops the lookup.
     """
     (path,) = arguments
     os.chdir("/")

@@ -46,7 +46,7 @@ void init_inside(const struct box *box)
         fail("fork", "");
     if (command > 0) {
         /* The command's open files close at its execve; these never would, and one that is open on
-         * a directory of the host is a way out for everybody in the box: /proc/1/fd. */
+         * a directory of the host is an escape for every process in the box: /proc/1/fd. */
         closefrom(3);
         _exit(serve(command, &all)); /* and with PID 1, the kernel ends all that is left in the box */
     }

@@ -17,7 +17,7 @@ def inside(box):
     command = os.fork()
     if command:
         # The command's open files close at its execve; these never would, and one that is open on
-        # a directory of the host is a way out for everybody in the box: /proc/1/fd.
+        # a directory of the host is an escape for every process in the box: /proc/1/fd.
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))
         os._exit(serve(command))  # and with PID 1, the kernel ends all that is left in the box
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)  # a mask outlives execve

@@ -19,7 +19,7 @@ def before(box):
 
 def beside(box):
     """Let the host forward packets, and write the rules of this box into its firewall."""
-    # TODO: only where --network was given: the way out, and one DNAT for each --publish.
+    # TODO: only with --network: masquerading, and one DNAT for each --publish.
     #       box.ip.ip is the address of the box, box.ip.network the subnet of its bridge.
     #       Call network.run("iptables", ...); or, all at once, ("iptables-restore", ..., text=...).
     # TODO: every rule that you make, after() has to take away again. Keep a list.

@@ -144,7 +144,7 @@ def copy(source, target):
 
 
 def unpack(file, directory):
-    """In a child, which goes behind a wall first: whatever names the layer has, / is the layer."""
+    """In a child, which calls chroot first: for every name in the layer, / is the layer."""
     mark = f"{overlay.marks()}.overlay.opaque"
     os.chroot(directory)
     os.chdir("/")

@@ -172,7 +172,7 @@ def add_veth(
 
 
 def _add_veth_pair_sh(where: Netlink, name: str, *, peer: str, network: int) -> str:
-    return _ip(where, f"link add name {quote(name)} type veth peer name {peer} netns next-door")
+    return _ip(where, f"link add name {quote(name)} type veth peer name {peer} netns OTHER")
 
 
 @op("veth(4)", twin=_add_veth_pair_sh)

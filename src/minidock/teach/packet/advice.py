@@ -20,7 +20,7 @@ def purpose(table: str, chain: str, rule: str) -> str:
         ("raw", "PREROUTING"): "the raw rules of this network are not checked",
         ("nat", "OUTPUT"): "connections from this host are not translated to containers",
         ("nat", "PREROUTING"): "connections from other machines are not translated to containers",
-        ("nat", "POSTROUTING"): "no source address is translated on the way out",
+        ("nat", "POSTROUTING"): "the source address of outgoing packets is not translated",
         (
             "filter",
             "FORWARD",

@@ -19,14 +19,14 @@ _LEAVING = "-s $SUBNET ! -o $BRIDGE -j MASQUERADE"
 _LOOPBACK = "-s 127.0.0.0/8 -o $BRIDGE -j MASQUERADE"
 _BACK = "-s $SUBNET -o $BRIDGE -m conntrack --ctstate DNAT -j MASQUERADE"
 _STRAY = "-o $BRIDGE -p tcp --dport 80 -m conntrack --ctstate DNAT -j DROP"
-_ALL_OF_WEB = ("here", "next-door", "by-name", "itself")
+_ALL_OF_WEB = ("here", "other-host", "by-name", "itself")
 _IN_CLIENT = "nsenter -t $CLIENT_PID -n"
 
 FIREWALL = (
     Fault(
         name="forwarding-off",
         part="firewall",
-        breaks=("next-door", "world", "itself"),
+        breaks=("other-host", "world", "itself"),
         inject="echo 0 > /proc/sys/net/ipv4/ip_forward",
         fix="echo 1 > /proc/sys/net/ipv4/ip_forward",
         cause="net.ipv4.ip_forward was 0: this machine forwarded no packet from one network to "
@@ -38,7 +38,7 @@ FIREWALL = (
     Fault(
         name="forward-drop",
         part="firewall",
-        breaks=("next-door", "world", "itself"),
+        breaks=("other-host", "world", "itself"),
         inject="""
 iptables -P FORWARD DROP
 iptables -D FORWARD -j $CHAIN
@@ -60,7 +60,7 @@ iptables -P FORWARD $FORWARD_POLICY
     Fault(
         name="stray-drop",
         part="stray rule",
-        breaks=("next-door", "itself"),
+        breaks=("other-host", "itself"),
         inject=f"iptables -I FORWARD 1 {_STRAY}",
         fix=f"iptables -D FORWARD {_STRAY}",
         undo=f"iptables -D FORWARD {_STRAY} 2>/dev/null || true",
@@ -71,7 +71,7 @@ iptables -P FORWARD $FORWARD_POLICY
     Fault(
         name="wrong-port-translated",
         part="publishing",
-        breaks=("here", "next-door", "itself"),
+        breaks=("here", "other-host", "itself"),
         inject=_REWRITE % r"s/:80\$/:8080/",
         fix=_REWRITE % r"s/:8080\$/:80/",
         cause="the DNAT rule translated port 8081 to port 8080 of lab-web, where nothing listens",
@@ -80,7 +80,7 @@ iptables -P FORWARD $FORWARD_POLICY
     Fault(
         name="wrong-address-translated",
         part="publishing",
-        breaks=("here", "next-door", "itself"),
+        breaks=("here", "other-host", "itself"),
         inject=_REWRITE % r"s/[0-9.]*:80\$/$UNUSED:80/",
         fix=_REWRITE % r"s/[0-9.]*:80\$/$WEB_ADDRESS:80/",
         cause="the DNAT rule translated port 8081 to an address that no container has",
@@ -164,7 +164,7 @@ LINKS = (
     Fault(
         name="black-hole",
         part="route",
-        breaks=("here", "next-door", "itself"),
+        breaks=("here", "other-host", "itself"),
         inject="ip route add blackhole $WEB_ADDRESS/32",
         fix="ip route del blackhole $WEB_ADDRESS/32",
         undo="ip route del blackhole $WEB_ADDRESS/32 2>/dev/null || true",
@@ -261,7 +261,7 @@ echo "$lines" > $CLIENT_HOME/hosts
     Fault(
         name="wrong-port-published",
         part="web",
-        breaks=("here", "next-door", "itself"),
+        breaks=("here", "other-host", "itself"),
         inject=f"{_AGAIN}\n{WEB.replace('8081:80 ', '8081:8080 ')}",
         fix=f"{_AGAIN}\n{WEB}",
         cause="lab-web was started with -p 8081:8080, and its httpd listens on port 80",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from minidock.teach.lab.fault.fault import Fault
 from minidock.teach.lab.fault.setup_commands import PIDS, WORKER
 
-_WEB_IS_SILENT = ("here", "next-door", "by-name", "itself", "inside")
+_WEB_IS_SILENT = ("here", "other-host", "by-name", "itself", "inside")
 _WORKER_AGAIN = f"minidock rm -f lab-worker\n{WORKER}"
 _UPDATE = "minidock update --memory 32m --memory-swap 32m lab-worker"
 

@@ -79,7 +79,7 @@ def page_here(view: View) -> None:
         raise Broken(f"the answer is {answer[:60]!r}")
 
 
-def page_next_door(view: View) -> None:
+def page_for_other_host(view: View) -> None:
     view.page("lab-bank", f"http://{view.names.get('TOWN_GATEWAY', '')}:8081/")
 
 
@@ -258,8 +258,8 @@ def hide_secrets(view: View) -> None:
 
 PROMISES = (
     Promise("here", "a browser on this machine gets a page from 127.0.0.1:8081", page_here),
-    Promise("next-door", "another machine (lab-bank) gets a page from this one's port 8081",
-            page_next_door),
+    Promise("other-host", "another machine (lab-bank) gets a page from this one's port 8081",
+            page_for_other_host),
     Promise("by-name", "lab-client gets a page from http://lab-web/", page_by_name),
     Promise("world", "lab-client gets a page from the world outside (lab-bank, by port 8082)",
             page_of_the_world),

@@ -35,7 +35,7 @@ pytestmark = pytest.mark.root
 NAME = f"mine{os.getpid()}"  # of a program that this run looks for among the host's processes
 RUBRIC = """
 [lab]
-title = "Walls"
+title = "Isolation"
 about = "A lab of the tests."
 minutes = 1
 explain = []
@@ -84,7 +84,7 @@ def program(text: str, interpreter: str = "/bin/sh") -> Files:
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
-    folder = tmp_path / "99-walls"
+    folder = tmp_path / "99-isolation"
     folder.mkdir()
     (folder / "rubric.toml").write_text(RUBRIC)
     (folder / "exam_99.py").write_text(EXAM)
@@ -280,7 +280,7 @@ def test_a_link_in_a_submission_is_not_followed(tmp_path: Path) -> None:
         assert sandbox.run("x").exit_code != 0
 
 
-def test_a_makefile_runs_behind_the_same_walls(lab: Lab, tmp_path: Path) -> None:
+def test_a_makefile_runs_in_the_same_isolation(lab: Lab, tmp_path: Path) -> None:
     mine = tmp_path / "made"
     files = program("echo fine")
     rule = f"echo x > {mine}; sed -i s/fine/fine2/ box; mv box main; ln -s main box"

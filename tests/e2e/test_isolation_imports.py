@@ -19,7 +19,7 @@ import pytest
 
 from minidock.engine.container.lookup import find
 from minidock.paths import Store
-from support import walls
+from support import attack
 from support.command import Minidock
 
 pytestmark = pytest.mark.root
@@ -125,10 +125,10 @@ process.set_user = ask
 """
 
 
-def _poisoned() -> walls.Rootfs:
+def _poisoned() -> attack.Rootfs:
     """busybox, and poison at every place of sys.path."""
-    rootfs = walls.Rootfs().busybox().directory("report", mode=0o777)
-    places = {str(walls.SOURCE), "/", *(p for p in sys.path if p.startswith("/"))}
+    rootfs = attack.Rootfs().busybox().directory("report", mode=0o777)
+    places = {str(attack.SOURCE), "/", *(p for p in sys.path if p.startswith("/"))}
     places |= {f"{sys.base_prefix}/lib/python3", os.path.dirname(os.__file__)}
     for place in sorted(places):
         if not os.path.isdir(place) and not place.endswith(".zip"):
@@ -218,10 +218,10 @@ def test_late_import_executes_the_image_s_module_only_where_imports_are_not_seal
     guard = "" if guarded else UNSEALED
     line = ["--name", "box", "--network", "none", "-v", f"{report}:/report", poisoned]
     if entering == "run":
-        done = walls.without(minidock, LATE_IN_INIT + guard, "run", *line, "true")
+        done = attack.without(minidock, LATE_IN_INIT + guard, "run", *line, "true")
     else:
         late = LATE_IN_INIT.replace("    late()\np.", "    path == '/tmp' and late()\np.")
-        walls.without(minidock, late + guard, "run", "-d", *line, "sleep", "60")
+        attack.without(minidock, late + guard, "run", "-d", *line, "sleep", "60")
         done = minidock("exec", "-w", "/tmp", "box", "true")
     if guarded:
         assert done.code != 0 and os.listdir(report) == []
@@ -236,7 +236,7 @@ def test_late_import_while_unpacking_executes_the_layer_s_module_only_if_unseale
 ) -> None:
     (tmp_path / "image.tar").write_bytes(poisoned_tar)
     prelude = TELLS_OF_POISON + LATE_IN_LAYER + ("" if guarded else UNSEALED_LAYER)
-    done = walls.without(minidock, prelude, "import", str(tmp_path / "image.tar"), "poisoned")
+    done = attack.without(minidock, prelude, "import", str(tmp_path / "image.tar"), "poisoned")
     assert ("poisoned: " in done.stderr and "colorsys" in done.stderr) is not guarded, str(done)
     assert "Traceback" not in done.stderr
 
@@ -246,7 +246,7 @@ def test_broken_layer_executes_nothing_of_itself(
 ) -> None:
     broken = tmp_path / "broken.tar"
     broken.write_bytes(poisoned_tar[: len(poisoned_tar) // 2 + 77])
-    done = walls.without(minidock, TELLS_OF_POISON, "import", str(broken), "poisoned")
+    done = attack.without(minidock, TELLS_OF_POISON, "import", str(broken), "poisoned")
     assert done.code == 1 and done.stderr.startswith("minidock: "), str(done)
     assert "Traceback" not in done.stderr
 
@@ -260,7 +260,7 @@ def test_no_plug_in_of_the_image_s_c_library_is_opened(
     minidock.ok("create", "--name", "box", "--network", "none", "-u", "ann", poisoned, "sleep", "9")
     opened: set[str] = set()
     with _open_fifos(Path(find(store, "box").paths.merged), opened):
-        walls.without(minidock, prelude, "start", "box")
+        attack.without(minidock, prelude, "start", "box")
         minidock.ok("exec", "-u", "ann", "box", "true")
         minidock("exec", "-u", "nobody-at-all", "box", "true")
         minidock("exec", "-w", "/none", "box", "true")

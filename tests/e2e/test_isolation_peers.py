@@ -11,7 +11,7 @@ import pytest
 
 from minidock.engine.container.lookup import find
 from minidock.paths import Store
-from support import walls
+from support import attack
 from support.command import Minidock
 from support.patience import patience
 
@@ -59,7 +59,7 @@ GUARDS = {
 
 @pytest.fixture
 def attacker(minidock: Minidock, store: Store) -> str:
-    return walls.Rootfs().host_python().into(minidock, "attacker")
+    return attack.Rootfs().host_python().into(minidock, "attacker")
 
 
 def _written_in(store: Store) -> list[str]:
@@ -93,15 +93,15 @@ def test_neighbour_writes_through_descriptors_of_an_entering_process_only_if_ung
 ) -> None:
     taken_away, succeeds = GUARDS[guards]
     prelude = WIDE_WINDOW.format(seconds=patience(0.3)) + taken_away
-    line = ["run", "-d", "--name", "box", "--network", "none", *walls.python_flags(), attacker]
-    started = walls.without(minidock, prelude, *line, *walls.python_command(NEIGHBOUR))
+    line = ["run", "-d", "--name", "box", "--network", "none", *attack.python_flags(), attacker]
+    started = attack.without(minidock, prelude, *line, *attack.python_command(NEIGHBOUR))
     assert started.code == 0, str(started)
     _wait_for_log(minidock, "looking")
     if entering == "exec":
         minidock.ok("exec", "box", "/usr/bin/true")
     else:
-        joining = ["run", "--network", "none", "--pid", "container:box", *walls.python_flags()]
-        walls.without(minidock, prelude, *joining, attacker, "/usr/bin/true")
+        joining = ["run", "--network", "none", "--pid", "container:box", *attack.python_flags()]
+        attack.without(minidock, prelude, *joining, attacker, "/usr/bin/true")
     assert bool(_written_in(store)) is succeeds
     minidock.ok("rm", "-f", "box")
 
@@ -147,11 +147,11 @@ print(json.dumps(found))
 def test_monitor_is_out_of_reach_even_in_the_host_s_pid_namespace(
     minidock: Minidock, store: Store, attacker: str
 ) -> None:
-    walls.Rootfs().busybox().into(minidock, "quiet")
+    attack.Rootfs().busybox().into(minidock, "quiet")
     minidock.ok("run", "-d", "--name", "box", "--network", "none", "quiet", "sleep", "60")
     monitor = find(store, "box").monitor_pid
-    line = ["run", "--rm", "--pid", "host", "--network", "none", *walls.python_flags(), attacker]
-    found = walls.answer(minidock.ok(*line, *walls.python_command(REACH, str(monitor))))
+    line = ["run", "--rm", "--pid", "host", "--network", "none", *attack.python_flags(), attacker]
+    found = attack.answer(minidock.ok(*line, *attack.python_command(REACH, str(monitor))))
     assert {name for name, outcome in found.items() if outcome == "ok"} <= {"list"}
     minidock.ok("rm", "-f", "box")
 

@@ -16,7 +16,7 @@ import pytest
 
 from minidock.engine.container.lookup import find
 from minidock.paths import Store
-from support import walls
+from support import attack
 from support.command import Minidock, Result
 from support.machine import mounts
 from support.patience import patience
@@ -56,7 +56,7 @@ def outside(tmp_path: Path) -> Path:
 
 
 def _image(minidock: Minidock, outside: Path, **links: str) -> str:
-    rootfs = walls.Rootfs().busybox()
+    rootfs = attack.Rootfs().busybox()
     rootfs.link("link-1", "/link-2").link("link-2", f"../..{outside}")
     for place, link in links.items():
         rootfs.link(f"a/{place}", link.format(outside=outside))
@@ -117,7 +117,7 @@ def test_link_at_a_volume_s_place_fills_it_with_the_host_s_files_only_if_followe
 ) -> None:
     image = _image(minidock, outside, place=LINKS["absolute"])
     line = ["--rm", "--network", "none", "-v", "shelf:/a/place", image, "true"]
-    walls.without(minidock, "" if guarded else UNRESOLVED, "run", *line)
+    attack.without(minidock, "" if guarded else UNRESOLVED, "run", *line)
     assert Path(store.volume("shelf"), "_data/secret").exists() is not guarded
 
 
@@ -127,7 +127,7 @@ def test_files_of_ours_in_etc_stay_inside(
 ) -> None:
     """A dangling /etc/resolv.conf is what every Ubuntu image has."""
     for target in (f"{outside}/{name}", f"../../../../..{outside}/{name}", "/nowhere/yet"):
-        rootfs = walls.Rootfs().busybox(etc=name != "etc").link(name, target)
+        rootfs = attack.Rootfs().busybox(etc=name != "etc").link(name, target)
         image = rootfs.into(minidock, "trap")
         look = "cat /etc/hostname; grep -c localhost /etc/hosts; ls -l /etc/resolv.conf"
         seen = minidock("run", "--rm", "-h", "boxname", image, "sh", "-c", look)
@@ -148,7 +148,7 @@ def test_link_in_a_volume_does_not_lead_the_next_mount_out(
     minidock: Minidock, store: Store, outside: Path, tmp_path: Path
 ) -> None:
     """-v vol:/a -v /x:/a/b, where an earlier container left vol/b as a link."""
-    image = walls.Rootfs().busybox().into(minidock, "plain")
+    image = attack.Rootfs().busybox().into(minidock, "plain")
     volume, source = tmp_path / "volume", tmp_path / "source"
     volume.mkdir()
     source.mkdir()
@@ -167,7 +167,7 @@ def test_link_in_a_volume_does_not_lead_the_next_mount_out(
 def test_link_swapped_while_mounts_are_made_never_leads_out(
     minidock: Minidock, store: Store, outside: Path, tmp_path: Path
 ) -> None:
-    image = walls.Rootfs().busybox().into(minidock, "plain")
+    image = attack.Rootfs().busybox().into(minidock, "plain")
     volume, source = tmp_path / "volume", tmp_path / "source"
     (volume / "real").mkdir(parents=True)
     source.mkdir()
@@ -203,7 +203,7 @@ def test_nothing_is_mounted_over_proc(
     minidock: Minidock, store: Store, tmp_path: Path, target: str
 ) -> None:
     """Else what we write to /proc, and what protects it, would go to an image's own files."""
-    image = walls.Rootfs().busybox().link("data", "/proc/sys").into(minidock, "trap")
+    image = attack.Rootfs().busybox().link("data", "/proc/sys").into(minidock, "trap")
     refused = minidock("run", "--rm", "-v", f"{tmp_path}:{target}", image, "true")
     assert refused.code == 125 and "/proc" in refused.stderr, str(refused)
     assert "Traceback" not in refused.stderr
@@ -223,7 +223,7 @@ def test_image_whose_proc_or_sys_is_a_link_is_refused(
     minidock: Minidock, store: Store, name: str
 ) -> None:
     """CVE-2019-19921: masks would be put on another tree than the one that is used."""
-    rootfs = walls.Rootfs().busybox(**{name: False}).directory("elsewhere").link(name, "elsewhere")
+    rootfs = attack.Rootfs().busybox(**{name: False}).directory("elsewhere").link(name, "elsewhere")
     refused = minidock("run", "--rm", rootfs.into(minidock, "trap"), "true")
     assert refused.code == 125 and f"/{name}" in refused.stderr, str(refused)
 
@@ -234,7 +234,7 @@ def test_masks_are_not_made_of_what_the_image_calls_dev_null(
     """CVE-2025-31133: /dev/null as a link to a file of /proc would open that file, writable."""
     (tmp_path / "dev").mkdir()
     os.symlink("/proc/sys/kernel/core_pattern", tmp_path / "dev/null")
-    image = walls.Rootfs().busybox().into(minidock, "plain")
+    image = attack.Rootfs().busybox().into(minidock, "plain")
     line = ("run", "--rm", "-i", "-v", f"{tmp_path}/dev:/dev", image, "cat", "/proc/timer_list")
     refused = minidock(*line, stdin="")
     assert refused.code != 0 and refused.stdout == "" and "/dev/null" in refused.stderr, str(
@@ -246,11 +246,11 @@ def test_host_s_passwd_is_not_read_for_a_user_through_a_link(
     minidock: Minidock, store: Store, outside: Path
 ) -> None:
     (outside / "passwd").write_text("root:x:0:0::/:/bin/sh\nghost:x:77:77::/:/bin/sh\n")
-    image = walls.Rootfs().busybox().link("etc/passwd", f"{outside}/passwd").into(minidock, "trap")
+    image = attack.Rootfs().busybox().link("etc/passwd", f"{outside}/passwd").into(minidock, "trap")
     line = ["run", "--rm", "--network", "none", "-u", "ghost", image, "id", "-u"]
     unknown = minidock(*line)
     assert unknown.code == 125 and "unable to find user ghost" in unknown.stderr, str(unknown)
-    assert walls.without(minidock, UNRESOLVED, *line).stdout == "77\n"
+    assert attack.without(minidock, UNRESOLVED, *line).stdout == "77\n"
 
 
 def test_exec_opens_no_fifo_and_no_device_that_a_container_calls_its_passwd(

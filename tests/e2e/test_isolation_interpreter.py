@@ -19,7 +19,7 @@ import pytest
 from minidock.kernel.cgroup_tree import open_cgroup
 from minidock.kernel.mount import clone_read_only
 from minidock.paths import Store
-from support import walls
+from support import attack
 from support.command import Minidock
 from support.patience import patience
 
@@ -49,7 +49,7 @@ for _ in range({20 * patience(10):.0f}):
 open("/outcome.part", "w").write(outcome)
 os.rename("/outcome.part", "/outcome")
 '''
-os.execv("{walls.PYTHON}", ["python", "-I", "-S", "-c", again, str(handle)])
+os.execv("{attack.PYTHON}", ["python", "-I", "-S", "-c", again, str(handle)])
 """
 
 # The runtime, run by the interpreter under attack; it starts the container and ends.
@@ -89,16 +89,16 @@ made.await_exec()
 @pytest.fixture
 def bundle(tmp_path: Path, store: Store) -> Iterator[Path]:
     """A bundle whose rootfs has the host's Python, and a copy of the interpreter beside it."""
-    rootfs = walls.Rootfs().host_python()
+    rootfs = attack.Rootfs().host_python()
     rootfs.file("evil", f"#!/proc/self/exe\n{ATTACK}", mode=0o755)
     (tmp_path / "rootfs").mkdir()
     subprocess.run(["tar", "x", "-C", tmp_path / "rootfs"], input=rootfs.bytes(), check=True)
-    folders = [f.split(":")[0] for f in walls.python_flags()[1::2]]
+    folders = [f.split(":")[0] for f in attack.python_flags()[1::2]]
     (tmp_path / "folders").write_text(str(folders).replace("'", '"'))
     for place in ("copy", "sealed"):
         (tmp_path / place / "bin").mkdir(parents=True)
-        (tmp_path / place / "pyvenv.cfg").write_text(f"home = {os.path.dirname(walls.PYTHON)}\n")
-    shutil.copy(walls.PYTHON, tmp_path / "copy/bin/python3")
+        (tmp_path / place / "pyvenv.cfg").write_text(f"home = {os.path.dirname(attack.PYTHON)}\n")
+    shutil.copy(attack.PYTHON, tmp_path / "copy/bin/python3")
     (tmp_path / "sealed/bin/python3").touch()
     clone_read_only(str(tmp_path / "copy/bin/python3"), str(tmp_path / "sealed/bin/python3"))
     yield tmp_path
@@ -119,13 +119,13 @@ def bundle(tmp_path: Path, store: Store) -> Iterator[Path]:
 def test_interpreter_is_written_from_inside_only_if_it_is_not_sealed(
     bundle: Path, store: Store, interpreter: str, outcome: str, words: tuple[str, ...]
 ) -> None:
-    program = f"import sys; sys.path.insert(0, {str(walls.SOURCE)!r})\n{RUNTIME}"
+    program = f"import sys; sys.path.insert(0, {str(attack.SOURCE)!r})\n{RUNTIME}"
     python = bundle / interpreter / "bin/python3"
     subprocess.run(
         [python, "-I", "-S", "-c", program, bundle, store.cgroup_parent, *words],
         check=True, stdin=subprocess.DEVNULL, timeout=patience(20),
     )  # fmt: skip
-    said = walls.wait_for(bundle / "rootfs/outcome", seconds=15)
+    said = attack.wait_for(bundle / "rootfs/outcome", seconds=15)
     assert said == outcome
     content = (bundle / "copy/bin/python3").read_bytes()
     assert content.endswith(MARK.encode()) is (outcome == "written")
@@ -135,15 +135,15 @@ def test_container_s_init_and_its_exec_d_processes_come_from_a_read_only_interpr
     minidock: Minidock, store: Store
 ) -> None:
     """By /proc/self/exe a command is what executed it: where from does it come?"""
-    attacker = walls.Rootfs().host_python().into(minidock, "attacker")
+    attacker = attack.Rootfs().host_python().into(minidock, "attacker")
     look = (
         "import os; print(bool(os.statvfs('/proc/self/exe').f_flag & os.ST_RDONLY),"
         " os.readlink('/proc/self/exe'), os.stat('/proc/self/exe').st_ino)"
     )
     words = ("/proc/self/exe", "-I", "-S", "-c", look)
-    found = [minidock.ok("run", "--rm", *walls.python_flags(), attacker, *words)]
-    line = ("run", "-d", "--name", "box", *walls.python_flags(), attacker)
-    minidock.ok(*line, *walls.python_command("import time; time.sleep(60)"))
+    found = [minidock.ok("run", "--rm", *attack.python_flags(), attacker, *words)]
+    line = ("run", "-d", "--name", "box", *attack.python_flags(), attacker)
+    minidock.ok(*line, *attack.python_command("import time; time.sleep(60)"))
     found.append(minidock.ok("exec", "box", *words))
     inode = os.stat(f"{store.sealed}/bin/python3").st_ino
     for line in found:

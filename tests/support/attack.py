@@ -1,4 +1,4 @@
-"""For attacks on a container's walls: an attacker with Python inside, and walls without a guard.
+"""For attacks on a container's isolation: an attacker with Python inside, and guards removed.
 
 An attack proves a guard only if it succeeds without it. `without` runs the command line with a few
 lines of Python executed first, in the command and in the monitor that it starts: those lines take

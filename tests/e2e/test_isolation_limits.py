@@ -15,7 +15,7 @@ from minidock.engine.lifecycle import pause
 from minidock.errors import Conflict
 from minidock.kernel import cgroup, cgroup_tree
 from minidock.paths import Store
-from support import walls
+from support import attack
 from support.command import Minidock
 from support.machine import Disk, disk_of
 from support.patience import patience
@@ -230,7 +230,7 @@ def test_cgroup_parent_is_a_path_from_the_root(
 @pytest.fixture
 def tight_group() -> Iterator[Path]:
     """A cgroup for a caller that may have 12 processes."""
-    path = Path(f"{TREE}/walls-{os.getpid()}")
+    path = Path(f"{TREE}/isolation-{os.getpid()}")
     if V2:
         Path(f"{TREE}/cgroup.subtree_control").write_text("+pids")
     path.mkdir()
@@ -256,7 +256,7 @@ def test_caller_s_limits_are_not_the_container_s(
 ) -> None:
     many = "i=0; while [ $i -lt 20 ]; do sleep 60 & i=$((i+1)); done; echo started $i; wait"
     line = ("run", "-d", "--name", "box", busybox_image, "sh", "-c", many)
-    walls.run_as(minidock, _enter(tight_group), *line)
+    attack.run_as(minidock, _enter(tight_group), *line)
     deadline = time.monotonic() + patience(5)
     while "started 20" not in minidock.ok("logs", "box") and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -278,7 +278,7 @@ def test_monitor_would_stay_in_its_caller_s_cgroup_without_leaving_it(
         "from minidock.kernel import cgroup_tree\n"
         "cgroup_tree.leave_caller_cgroup = lambda *a, **k: None\n"
     )
-    walls.without(minidock, stay, "run", "-d", "--name", "box", busybox_image, "sleep", "60")
+    attack.without(minidock, stay, "run", "-d", "--name", "box", busybox_image, "sleep", "60")
     monitor = find(store, "box").monitor_pid
     assert str(monitor) in (tight_group / "cgroup.procs").read_text().split()
     minidock.ok("rm", "-f", "box")

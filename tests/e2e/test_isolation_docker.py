@@ -1,4 +1,4 @@
-"""The same walls as Docker's: one program looks around in a container of each engine."""
+"""The same isolation as Docker's: one program looks around in a container of each engine."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from support import walls
+from support import attack
 from support.command import Minidock
 from support.docker_daemon import Docker
 
 pytestmark = pytest.mark.root
 
-PROBE = (Path(walls.__file__).parent / "probe.py").read_text()
+PROBE = (Path(attack.__file__).parent / "probe.py").read_text()
 PROFILE = {
     "defaultAction": "SCMP_ACT_ALLOW",
     "syscalls": [{"names": ["chroot", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 88}],
@@ -40,7 +40,7 @@ FLAGS = {
 
 @pytest.fixture(scope="module")
 def attacker_tar() -> bytes:
-    return walls.Rootfs().host_python().bytes()
+    return attack.Rootfs().host_python().bytes()
 
 
 @pytest.fixture
@@ -52,17 +52,17 @@ def both(
     minidock.ok("import", "-", "attacker", stdin=attacker_tar)
 
     def run(*flags: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        line = ["run", "--rm", "--network", "none", *walls.python_flags(), *flags, "attacker"]
-        line += walls.python_command(PROBE)
+        line = ["run", "--rm", "--network", "none", *attack.python_flags(), *flags, "attacker"]
+        line += attack.python_command(PROBE)
         # Ours see their own cgroup as "/" on both cgroup versions, Docker's only on v2.
         theirs = docker.ok("run", "--cgroupns", "private", *line[1:])
-        return walls.answer(theirs), walls.answer(minidock.ok(*line))
+        return attack.answer(theirs), attack.answer(minidock.ok(*line))
 
     return run
 
 
 @pytest.mark.parametrize("name", FLAGS)
-def test_container_has_docker_s_walls(
+def test_container_has_docker_s_isolation(
     name: str, both: Callable[..., tuple[dict[str, Any], dict[str, Any]]], tmp_path: Path
 ) -> None:
     (tmp_path / "profile.json").write_text(json.dumps(PROFILE))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from minidock.paths import Store
-from support import walls
+from support import attack
 from support.command import Minidock, Result
 
 pytestmark = pytest.mark.root
@@ -27,8 +27,8 @@ for name in range(100):
 
 @pytest.fixture
 def attacker(minidock: Minidock, store: Store) -> str:
-    """An image whose containers have the host's Python; see walls.python_flags."""
-    return walls.Rootfs().host_python().into(minidock, "attacker")
+    """An image whose containers have the host's Python; see attack.python_flags."""
+    return attack.Rootfs().host_python().into(minidock, "attacker")
 
 
 @pytest.fixture
@@ -47,8 +47,8 @@ def _descriptors(text: str) -> dict[int, str]:
 def test_command_has_three_descriptors_and_none_of_the_host(
     minidock: Minidock, attacker: str, flags: tuple[str, ...]
 ) -> None:
-    line = ["run", "--rm", *flags, "-p", "127.0.0.1:0:80", *walls.python_flags(), attacker]
-    found = _descriptors(minidock.ok(*line, *walls.python_command(LIST), stdin=b""))
+    line = ["run", "--rm", *flags, "-p", "127.0.0.1:0:80", *attack.python_flags(), attacker]
+    found = _descriptors(minidock.ok(*line, *attack.python_command(LIST), stdin=b""))
     assert set(found) == {0, 1, 2}
     assert found[0] == "/dev/null" if not flags else found[0].startswith("pipe:")
     assert found[1].startswith("pipe:") and found[2].startswith("pipe:")
@@ -57,9 +57,9 @@ def test_command_has_three_descriptors_and_none_of_the_host(
 def test_exec_d_process_has_three_descriptors_and_none_of_the_host(
     minidock: Minidock, attacker: str
 ) -> None:
-    line = ["run", "-d", "--name", "box", "-p", "127.0.0.1:0:80", *walls.python_flags(), attacker]
-    minidock.ok(*line, *walls.python_command("import time; time.sleep(60)"))
-    found = _descriptors(minidock.ok("exec", "box", *walls.python_command(LIST)))
+    line = ["run", "-d", "--name", "box", "-p", "127.0.0.1:0:80", *attack.python_flags(), attacker]
+    minidock.ok(*line, *attack.python_command("import time; time.sleep(60)"))
+    found = _descriptors(minidock.ok("exec", "box", *attack.python_command(LIST)))
     assert set(found) == {0, 1, 2}
     assert found[0] == "/dev/null" and found[1].startswith("pipe:")
     minidock.ok("rm", "-f", "box")
@@ -83,7 +83,7 @@ def test_null_device_of_the_host_could_be_changed_without_that(
 ) -> None:
     unguarded = "from minidock.kernel import process; process.reopen_null = lambda: None"
     run = ("run", "--rm", busybox_image, "chmod", "600", "/proc/self/fd/0")
-    assert walls.without(minidock, unguarded, *run).code == 0
+    assert attack.without(minidock, unguarded, *run).code == 0
     assert stat.S_IMODE(os.stat("/dev/null").st_mode) == 0o600
 
 
@@ -118,18 +118,20 @@ i.make_mount_point = lambda *a, **k: None
 def test_working_directory_that_is_a_directory_of_the_host_is_refused(
     minidock: Minidock, store: Store, place: str
 ) -> None:
-    """CVE-2024-21626: a directory of the host, left open, would be the container's way out."""
+    """CVE-2024-21626: a directory of the host, left open, would let the container escape."""
     way_out = "/proc/self/fd/40"
     look = ("sh", "-c", "cat ./../.." + store.root + "/version")
     changes = [f"WORKDIR {way_out}"] if place == "image" else []
-    walls.Rootfs().busybox().into(minidock, "i", *changes)
+    attack.Rootfs().busybox().into(minidock, "i", *changes)
     flags = ["-w", way_out] if place == "-w" else []
     line = ["run", "--rm", *flags, "i", *look]
 
     def enter(guard: str) -> Result:
         if place != "exec":
-            return walls.without(minidock, LEFT_OPEN + guard, *line)
-        walls.without(minidock, LEFT_OPEN + guard, "run", "-d", "--name", "box", "i", "sleep", "60")
+            return attack.without(minidock, LEFT_OPEN + guard, *line)
+        attack.without(
+            minidock, LEFT_OPEN + guard, "run", "-d", "--name", "box", "i", "sleep", "60"
+        )
         seen = minidock("exec", "-w", way_out, "box", *look)
         minidock.ok("rm", "-f", "box")
         return seen
@@ -143,7 +145,7 @@ def test_working_directory_that_is_a_directory_of_the_host_is_refused(
 def test_init_has_no_directory_of_the_host_open_when_it_goes_to_its_working_directory(
     minidock: Minidock, store: Store
 ) -> None:
-    walls.Rootfs().busybox().into(minidock, "i")
+    attack.Rootfs().busybox().into(minidock, "i")
     told = """
 import os, minidock.runtime.process_config as p
 def enter(path):
@@ -152,7 +154,7 @@ def enter(path):
     raise OSError("open: " + " ".join(names))
 p.enter_directory = enter
 """
-    seen = walls.without(minidock, told, "run", "--rm", "i", "true").stderr
+    seen = attack.without(minidock, told, "run", "--rm", "i", "true").stderr
     names = seen.partition("open: ")[2].split()
     assert "/dev/null" in names, seen
     reachable = [n for n in names if n.startswith("/") and n not in ("/dev/null", "/proc/self/fd")]

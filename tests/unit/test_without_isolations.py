@@ -1,4 +1,4 @@
-"""--without: which walls there are, what leaving one out changes, and what is told of it."""
+"""--without: the isolations, what leaving one out changes, and what the user reads about it."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ def _host_config(*isolations: str, allowed: bool = True, **host: Any) -> dict[st
     return body["HostConfig"]
 
 
-# --- which walls, and what changes ---------------------------------------------------------------
+# --- which isolations, and what changes ----------------------------------------------------------
 
 
-def test_walls_are_read_with_commas_and_repeated_each_once() -> None:
+def test_isolations_are_read_with_commas_and_repeated_each_once() -> None:
     assert parse_isolations(["net,pid", "pid", " uts "]) == ["pid", "net", "uts"]
     assert parse_isolations([",".join(reversed(ISOLATIONS))]) == list(ISOLATIONS)
 
 
 @pytest.mark.parametrize("word", ["", "network", "pid,", "PID"])
-def test_a_wall_that_there_is_not_is_named_with_those_that_there_are(word: str) -> None:
+def test_an_unknown_isolation_is_refused_and_the_hint_lists_all(word: str) -> None:
     with pytest.raises(UsageError, match="unknown isolation") as caught:
         parse_isolations([word])
     assert "pivot_root" in caught.value.hint
@@ -177,13 +177,13 @@ def _finding(probe: str, *, leaked: bool) -> dict[str, Any]:
     return {"probe": probe, "leaked": leaked, **FACTS}
 
 
-def test_each_probe_has_a_wall_and_a_sentence_and_each_wall_a_probe() -> None:
+def test_each_probe_has_an_isolation_and_a_sentence_and_each_isolation_a_probe() -> None:
     assert set(LEAKS) == {*PROBES, "mounts on the host"}
     assert {isolation for isolation, _ in LEAKS.values()} == set(ISOLATIONS)
 
 
 @pytest.mark.parametrize("probe", LEAKS)
-def test_a_leak_is_told_under_its_wall_or_as_another_s_fault(probe: str) -> None:
+def test_a_leak_is_reported_under_its_isolation_or_as_another_s(probe: str) -> None:
     isolation, sentence = LEAKS[probe]
     findings = [_finding(name, leaked=name == probe) for name in LEAKS]
     told_lines = report_text([isolation], findings).splitlines()
@@ -195,7 +195,7 @@ def test_a_leak_is_told_under_its_wall_or_as_another_s_fault(probe: str) -> None
     assert any(line.startswith(f"  without {other}: nothing leaked") for line in lines)
 
 
-def test_the_warning_names_the_walls_and_docker_s_flag() -> None:
+def test_the_warning_names_the_isolations_and_docker_s_flag() -> None:
     text = warning(["pid", "mount"])
     assert text.startswith("minidock: warning: this container is made without pid, mount\n")
     assert "(docker run --pid host)" in text and text.count("docker run") == 1

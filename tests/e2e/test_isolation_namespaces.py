@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from minidock.paths import Store
-from support import walls
+from support import attack
 from support.command import Minidock
 from support.machine import mounts
 
@@ -173,7 +173,7 @@ number = 250 if os.uname().machine == "x86_64" else 219
 def keyctl(*words):
     words = [ctypes.c_long(w) if isinstance(w, int) else w for w in (number, *words)]
     return libc.syscall(*words)
-found = keyctl(10, -3, b"user", b"walls-secret", 0)
+found = keyctl(10, -3, b"user", b"isolation-secret", 0)
 print("found" if found > 0 else "none")
 """
 KEEP = f"""
@@ -182,7 +182,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 x86 = os.uname().machine == "x86_64"
 libc.syscall(ctypes.c_long(250 if x86 else 219), ctypes.c_long(1), None)
 add_key, session = ctypes.c_long(248 if x86 else 217), ctypes.c_long(-3)
-libc.syscall(add_key, b"user", b"walls-secret", b"s", ctypes.c_long(1), session)
+libc.syscall(add_key, b"user", b"isolation-secret", b"s", ctypes.c_long(1), session)
 exec({KEYS!r})
 sys.stdout.flush()
 os.execv(sys.argv[1], sys.argv[1:])
@@ -193,9 +193,9 @@ def test_keys_of_the_caller_s_session_are_not_the_container_s(
     minidock: Minidock, store: Store
 ) -> None:
     """With the filter off, keyctl(2) is there; the keys behind it are the container's own."""
-    image = walls.Rootfs().host_python().into(minidock, "attacker")
-    line = ["--network", "none", "--security-opt", "seccomp=unconfined", *walls.python_flags()]
-    words = walls.python_command(KEYS)
+    image = attack.Rootfs().host_python().into(minidock, "attacker")
+    line = ["--network", "none", "--security-opt", "seccomp=unconfined", *attack.python_flags()]
+    words = attack.python_command(KEYS)
     command = ["run", "--rm", *line, image, *words]
-    seen = walls.run_as(minidock, KEEP, *command)
+    seen = attack.run_as(minidock, KEEP, *command)
     assert seen.splitlines() == ["found", "none"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from minidock.paths import Store
-from support import walls
+from support import attack
 from support.command import Minidock
 from support.docker_daemon import Docker
 
@@ -21,7 +21,7 @@ LOOK = (
 
 @pytest.fixture(scope="module")
 def people_tar() -> bytes:
-    rootfs = walls.Rootfs().busybox()
+    rootfs = attack.Rootfs().busybox()
     for name in ("touch", "su", "ln", "mount", "umount", "stat", "df", "head", "env", "dd"):
         rootfs.link(f"bin/{name}", "busybox")
     rootfs.file(
@@ -75,10 +75,10 @@ def test_user_writes_to_its_own_streams_by_name(minidock: Minidock, people: str)
 def test_no_new_privileges_keeps_setuid_programs_from_raising(
     minidock: Minidock, store: Store
 ) -> None:
-    rootfs = walls.Rootfs().host_python()
+    rootfs = attack.Rootfs().host_python()
     rootfs.file("raise", Path("/usr/bin/id").read_bytes(), mode=0o4755)
     image = rootfs.into(minidock, "raising")
-    line = ["--network", "none", *walls.python_flags(), "-u", "ann"]
+    line = ["--network", "none", *attack.python_flags(), "-u", "ann"]
     assert minidock.ok("run", "--rm", *line, image, "/raise", "-u") == "0"
     line += ["--security-opt", "no-new-privileges"]
     assert minidock.ok("run", "--rm", *line, image, "/raise", "-u") == "1000"

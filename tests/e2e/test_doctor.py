@@ -161,7 +161,7 @@ def test_user_namespaces_are_as_it_is_said(can: dict[str, bool | None]) -> None:
     _agree(can["userns"], works("unshare", "--user", "true"), "user namespaces of root")
     nobody = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups")
     rights = ("unshare", "--user", "--map-root-user", "--mount", "true")
-    _agree(can["userns of users"], works(*nobody, *rights), "user namespaces of users")
+    _agree(can["unprivileged userns"], works(*nobody, *rights), "user namespaces of users")
 
 
 @pytest.fixture
@@ -291,7 +291,7 @@ SPOILS: dict[str, tuple[str, str, str]] = {
     "cgroups that are read-only": (
         """for at in $(awk '$3 ~ /^cgroup/ {print $2}' /proc/mounts); do
            mount -o remount,bind,ro $at; done""",
-        "Cgroups", "making one",
+        "Cgroups", "creation",
     ),
     "a bridge that is somebody else's": ("export MINIDOCK_BRIDGE=lo", "Network", "bridge"),
     "a subnet that is taken": ("export MINIDOCK_SUBNET=127.0.0.0/8", "Network", "subnet"),
@@ -657,7 +657,7 @@ def test_the_securebit_that_takes_capabilities_away_is_found(
         [*bits, *command_line(), "doctor", "--json"], env=environment(minidock.root),
         capture_output=True, text=True, check=False, timeout=patience(60),
     ).stdout  # fmt: skip
-    (found,) = [f for f in json.loads(report)["findings"] if f["check"] == "rights"]
+    (found,) = [f for f in json.loads(report)["findings"] if f["check"] == "privileges"]
     assert found["verdict"] == "warning" and "noroot" in found["seen"], found
     assert effective() == []
     fix = found["fix"].split()
@@ -689,7 +689,7 @@ def test_without_root_it_says_what_it_could_not_find_out(store: Store) -> None:
     assert done.stderr == ""
     report = json.loads(done.stdout)
     verdicts = {f["check"]: f["verdict"] for f in report["findings"]}
-    assert verdicts["rights"] == "problem"
-    assert {"namespaces", "seccomp", "overlay", "making one"} <= {
+    assert verdicts["privileges"] == "problem"
+    assert {"namespaces", "seccomp", "overlay", "creation"} <= {
         check for check, verdict in verdicts.items() if verdict == "unknown"
     }

@@ -42,9 +42,10 @@ def seen(report: Report, check: str) -> str:
 MACHINES: dict[str, dict[str, str]] = {
     "debian-13": {},
     "debian-13-user": {
-        "rights": PROBLEM, "namespaces": UNKNOWN, "system calls": UNKNOWN, "file systems": UNKNOWN,
-        "sealed Python": UNKNOWN, "seccomp": UNKNOWN, "user namespaces": UNKNOWN,
-        "writable": UNKNOWN, "overlay": UNKNOWN, "making one": UNKNOWN, "limits": UNKNOWN,
+        "privileges": PROBLEM, "namespaces": UNKNOWN, "system calls": UNKNOWN,
+        "file systems": UNKNOWN, "sealed Python": UNKNOWN, "seccomp": UNKNOWN,
+        "user namespaces": UNKNOWN,
+        "writable": UNKNOWN, "overlay": UNKNOWN, "creation": UNKNOWN, "limits": UNKNOWN,
         "rules": UNKNOWN, "forwarding": UNKNOWN, "FORWARD": UNKNOWN,
     },
     "debian-13-ufw": {"ufw": WARNING},
@@ -55,12 +56,13 @@ MACHINES: dict[str, dict[str, str]] = {
     "debian-13-userns": {"user namespaces": WARNING},
     "hybrid": {},
     "docker-unprivileged": {
-        "place": WARNING, "rights": PROBLEM, "namespaces": PROBLEM, "system calls": PROBLEM,
-        "file systems": PROBLEM, "sealed Python": PROBLEM, "user namespaces": WARNING,
-        "overlay": PROBLEM, "making one": PROBLEM, "rules": PROBLEM, "forwarding": PROBLEM,
+        "environment": WARNING, "privileges": PROBLEM, "namespaces": PROBLEM,
+        "system calls": PROBLEM, "file systems": PROBLEM, "sealed Python": PROBLEM,
+        "user namespaces": WARNING,
+        "overlay": PROBLEM, "creation": PROBLEM, "rules": PROBLEM, "forwarding": PROBLEM,
         "FORWARD": UNKNOWN,
     },
-    "docker-privileged": {"place": WARNING, "overlay": PROBLEM},
+    "docker-privileged": {"environment": WARNING, "overlay": PROBLEM},
     "ubuntu-24.04": {"user namespaces": WARNING, "ufw": WARNING},
     "fedora": {"FORWARD": WARNING, "firewalld": WARNING, "SELinux": WARNING},
     "wsl-2": {},
@@ -122,12 +124,12 @@ def test_an_old_kernel_is_named_as_what_the_failures_have_in_common() -> None:
 
 def test_an_old_kernel_of_windows_is_updated_from_windows() -> None:
     assert "wsl --update" in fix_of(look("wsl-2-old"), "overlay")
-    assert "WSL 2" in seen(look("wsl-2"), "place")
+    assert "WSL 2" in seen(look("wsl-2"), "environment")
 
 
 def test_the_first_wsl_has_no_kernel() -> None:
     release = {"read /proc/sys/kernel/osrelease": "4.4.0-19041-Microsoft"}
-    assert "wsl --set-version" in fix_of(look("debian-13", release), "place")
+    assert "wsl --set-version" in fix_of(look("debian-13", release), "environment")
 
 
 def test_modules_that_went_with_an_upgrade_want_a_reboot() -> None:
@@ -190,13 +192,13 @@ def test_a_full_disk_is_said_before_it_is_met(space: str, expected: dict[str, st
 def test_root_without_a_needed_capability_is_not_enough(missing: str) -> None:
     mask = 0x1FFFFFFFFFF & ~(1 << NAMES.index(missing))
     report = look("debian-13", {"read /proc/self/status": f"CapEff:\t{mask:016x}"})
-    assert ill(report) == {"rights": PROBLEM} and report.can["run"] is False
-    assert seen(report, "rights") == f"root without {missing}"
+    assert ill(report) == {"privileges": PROBLEM} and report.can["run"] is False
+    assert seen(report, "privileges") == f"root without {missing}"
 
 
 def test_what_lacking_rights_keep_from_working_is_not_blamed_on_a_security_module() -> None:
     refused = "mount: unshare(2) mount: Operation not permitted (EPERM)"
-    for mask, fix in (("0000000000000000", "the rights"), ("000001ffffffffff", "see dmesg")):
+    for mask, fix in (("0000000000000000", "first give"), ("000001ffffffffff", "check dmesg")):
         changes = {"read /proc/self/status": f"CapEff:\t{mask}", "tried namespaces": refused}
         assert fix_of(look("debian-13", changes), "namespaces").startswith(fix)
 
@@ -212,7 +214,7 @@ def test_what_lacking_rights_keep_from_working_is_not_blamed_on_a_security_modul
         ),
         (
             {"read /proc/self/status": "CapEff:\t000001ffffffdfff"},
-            {"rights": WARNING},  # without CAP_NET_RAW runs work, and pings do not
+            {"privileges": WARNING},  # without CAP_NET_RAW runs work, and pings do not
             "--privileged",
         ),
     ],
@@ -231,7 +233,7 @@ def test_the_process_itself_may_be_in_the_way(
         ("4096", "000001fffeffffff", "ulimit -Sn 1024"),
         ("unlimited", "000001fffeffffff", "ulimit -Sn 1024"),
         ("20", "000001ffffffffff", "ulimit -n 1024"),
-        ("20", "000001fffeffffff", "log in anew"),  # without CAP_SYS_RESOURCE
+        ("20", "000001fffeffffff", "raise nofile"),  # without CAP_SYS_RESOURCE
     ],
 )
 def test_open_files_are_raised_as_far_as_one_may(hard: str, mask: str, fix: str) -> None:
@@ -258,7 +260,7 @@ def test_no_cgroups_at_all() -> None:
 
 
 def test_versions_of_cgroups_are_told_apart() -> None:
-    assert seen(look("debian-13"), "version") == "cgroup v2, systemd manages it"
+    assert seen(look("debian-13"), "version") == "cgroup v2, managed by systemd"
     assert "hybrid" in seen(look("hybrid"), "version")
     mounted = WITHOUT_CGROUPS + "\n32 27 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu"
     report = look("hybrid", {"read /proc/self/mountinfo": mounted})
@@ -269,8 +271,8 @@ def test_processes_in_the_way_of_controllers_are_told_to_move() -> None:
     """As in a privileged container with a cgroup namespace: its root has processes."""
     said = "create: write(2) '+cpu' to /sys/fs/cgroup/cgroup.subtree_control: "
     report = look("debian-13", {"tried limits": said + "Device or resource busy (EBUSY)"})
-    assert ill(report) == {"making one": PROBLEM}
-    assert "cgroup.procs" in fix_of(report, "making one")
+    assert ill(report) == {"creation": PROBLEM}
+    assert "cgroup.procs" in fix_of(report, "creation")
 
 
 def test_a_limit_that_cannot_be_set_is_a_warning_and_predicted() -> None:
@@ -435,14 +437,14 @@ def test_a_users_network_whose_subnet_a_vpn_took_later() -> None:
     assert ill(look("debian-13", A_NETWORK)) == {}
     attached = f"{A_NETWORK['told addresses']}\ntun0 172.20.4.1/24"
     report = look("debian-13", {**A_NETWORK, "told addresses": attached})
-    assert ill(report) == {"subnets of users": WARNING}
-    assert "network mine, 172.20.0.0/16, overlaps 172.20.4.0/24" in seen(report, "subnets of users")
+    assert ill(report) == {"user networks": WARNING}
+    assert "network mine, 172.20.0.0/16, overlaps 172.20.4.0/24" in seen(report, "user networks")
     down = attached.replace("br-1 172.20.0.1/16\n", "").replace("tun0 172.20.4.1/24", "")
     changes = {**A_NETWORK, "told addresses": down.strip(), "told routes": "172.20.4.0/24"}
-    assert ill(look("debian-13", changes)) == {"subnets of users": WARNING}
+    assert ill(look("debian-13", changes)) == {"user networks": WARNING}
 
 
-def test_chains_of_devices_that_are_not_judged_are_named() -> None:
+def test_chains_of_devices_that_are_not_evaluated_are_named() -> None:
     def of(line: str, rule: str) -> dict[str, str | None]:
         return {
             "run 0 nft list ruleset": f"table netdev a {{\n\tchain c {{\n{line}\n{rule}\n}}\n}}"
@@ -452,7 +454,7 @@ def test_chains_of_devices_that_are_not_judged_are_named() -> None:
     assert ill(look("debian-13", of(base, "meta l4proto icmp accept"))) == {}
     report = look("debian-13", of(base, "ip saddr 192.0.2.0/24 drop"))
     assert ill(report) == {"device chains": UNKNOWN}
-    assert "not judged" in seen(report, "device chains") and report.can["out"] is None
+    assert "not evaluated" in seen(report, "device chains") and report.can["out"] is None
     assert seen(report, "device chains").endswith("netdev a c (eth0)")
     both = 'type filter hook ingress devices = { "eth0", "minidock0" } priority -500; policy drop;'
     report = look("debian-13", of(both, ""))
@@ -486,9 +488,9 @@ def test_subnets_are_held_against_routes(asked: str, routes: str, verdict: str) 
 
 
 def test_the_subnet_that_will_be_taken_is_named() -> None:
-    assert seen(look("debian-13"), "subnet") == "172.18.0.0/16 will be taken"
+    assert seen(look("debian-13"), "subnet") == "172.18.0.0/16 will be used"
     report = look("debian-13", {"told routes": "172.18.0.0/15\n172.17.0.0/16"})
-    said = "172.20.0.0/16 will be taken (2 before it overlap routes or addresses)"
+    said = "172.20.0.0/16 will be used (2 earlier candidates overlap routes or addresses)"
     assert seen(report, "subnet") == said
 
 
@@ -518,7 +520,7 @@ def test_taken_ports_are_listed_and_popular_ones_warned_of() -> None:
     listening = "  sl  local_address\n   0: 0100007F:1F90 00000000:0000 0A\n   1: 0:0035 0:0 01"
     report = look("debian-13", {"read /proc/net/tcp": listening, "read /proc/net/tcp6": None})
     assert ill(report) == {"ports": WARNING}
-    assert seen(report, "ports") == "taken: 8080"
+    assert seen(report, "ports") == "in use: 8080"
 
 
 # --- surroundings --------------------------------------------------------------------------------
@@ -526,10 +528,10 @@ def test_taken_ports_are_listed_and_popular_ones_warned_of() -> None:
 
 def test_ubuntu_has_three_habits() -> None:
     report = look("ubuntu-24.04")
-    assert report.works and report.can["userns"] and report.can["userns of users"] is False
+    assert report.works and report.can["userns"] and report.can["unprivileged userns"] is False
     assert "apparmor_restrict_unprivileged_userns=0" in fix_of(report, "user namespaces")
     assert "127.0.0.1" in fix_of(report, "ufw")
-    assert "minidock's own rules come before" in seen(report, "FORWARD")
+    assert "minidock's rules accept packets before" in seen(report, "FORWARD")
 
 
 @pytest.mark.parametrize(
@@ -548,7 +550,7 @@ def test_user_namespaces_that_a_setting_forbids(setting: str) -> None:
 def test_other_engines_are_named() -> None:
     report = look("debian-13", {"told daemons": "containerd\ndockerd\nlibvirtd"})
     assert ill(report) == {}
-    assert seen(report, "engines").startswith("containerd, Docker, libvirt")
+    assert seen(report, "engines").startswith("running: containerd, Docker, libvirt;")
 
 
 def test_a_shell_that_apparmor_confines() -> None:

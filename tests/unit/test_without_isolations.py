@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from minidock.engine.container.bundle import device_rule
-from minidock.engine.doctor.virtual import what_says_virtual
+from minidock.engine.doctor.virtual import evidence_of_virtual_machine
 from minidock.errors import UsageError
 from minidock.oci import runtime_config as rc
 from minidock.runtime.config_validation import check_config
@@ -235,5 +235,5 @@ def _files(**files: str) -> Callable[[str], str | None]:
     ],
 )
 def test_a_virtual_machine_is_known_by_what_it_says(files: dict[str, str], word: str) -> None:
-    answer = what_says_virtual(_files(**files))
+    answer = evidence_of_virtual_machine(_files(**files))
     assert (word in answer) if word else answer == ""

@@ -40,7 +40,7 @@ def limits(_: Store, tried: Tried) -> None:
             group.remove()
     finally:
         cgroup_tree.remove_parent(parent)
-        found.give_back()
+        found.restore()
 
 
 def _place() -> str:
@@ -61,12 +61,12 @@ class _AsFound:
     def __init__(self, home: str) -> None:
         self._home = f"{cgroup.ROOT}/{home}".rstrip("/")
         self._had_leaf = os.path.isdir(f"{self._home}/{LEAF}")
-        self._handed = {d: self._handed_down(d) for d in dict.fromkeys((self._home, cgroup.ROOT))}
+        self._before = {d: self._enabled(d) for d in dict.fromkeys((self._home, cgroup.ROOT))}
 
-    def give_back(self) -> None:
+    def restore(self) -> None:
         """Undo them, except what a container needs by now (EBUSY)."""
-        for directory, before in self._handed.items():
-            for controller in self._handed_down(directory) - before:
+        for directory, before in self._before.items():
+            for controller in self._enabled(directory) - before:
                 self._try_write(f"{directory}/cgroup.subtree_control", f"-{controller}")
         leaf = f"{self._home}/{LEAF}"
         if cgroup.is_v2() and not self._had_leaf and os.path.isdir(leaf):
@@ -75,7 +75,7 @@ class _AsFound:
             cgroup_tree.open_cgroup("", leaf.removeprefix(f"{cgroup.ROOT}/")).remove()
 
     @staticmethod
-    def _handed_down(directory: str) -> set[str]:
+    def _enabled(directory: str) -> set[str]:
         if not cgroup.is_v2():
             return set()
         return set(cgroup.read_file(f"{directory}/cgroup.subtree_control").split())
@@ -90,7 +90,7 @@ class _AsFound:
 
 
 def _try_each(group: cgroup.Cgroup, tried: Tried) -> None:
-    for part, resources in _wishes().items():
+    for part, resources in _limits().items():
         with tried(part):
             group.apply(resources)
     with tried("enter"):
@@ -102,10 +102,10 @@ def _try_each(group: cgroup.Cgroup, tried: Tried) -> None:
         group.kill_all()
 
 
-def _wishes() -> dict[str, Resources]:
+def _limits() -> dict[str, Resources]:
     """Return each limit -> linux.resources that sets it."""
     some_cpu = str(min(os.sched_getaffinity(0)))
-    wishes: dict[str, Resources] = {
+    resources_of: dict[str, Resources] = {
         "devices": {"devices": device_cgroup.DOCKER_RULES},
         "memory": {"memory": {"limit": _MEMORY}},
         "swap": {"memory": {"limit": _MEMORY, "swap": 2 * _MEMORY}},
@@ -118,8 +118,8 @@ def _wishes() -> dict[str, Resources]:
     if disk := _some_disk():
         major, minor = disk
         rate: BlockDevice = {"major": major, "minor": minor, "rate": 1 << 30}
-        wishes["io"] = {"blockIO": {"throttleReadBpsDevice": [rate]}}
-    return wishes
+        resources_of["io"] = {"blockIO": {"throttleReadBpsDevice": [rate]}}
+    return resources_of
 
 
 def _some_disk() -> tuple[int, int] | None:

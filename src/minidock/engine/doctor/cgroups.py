@@ -44,7 +44,7 @@ def findings(machine: Machine) -> list[Finding]:
     answer = machine.try_out("limits")
     if is_v2(machine):
         found.append(_delegation(machine))
-    found.append(_making(machine, answer))
+    found.append(_creation(machine, answer))
     if found[-1].verdict != PROBLEM:
         found += _limits(machine, answer)
     return found
@@ -57,12 +57,14 @@ def is_v2(machine: Machine) -> bool:
 
 def _version(machine: Machine) -> Finding:
     mounted = machine.read("/proc/self/mountinfo") or ""
-    manager = "systemd manages it" if machine.names("/run/systemd/system") is not None else ""
+    manager = "managed by systemd" if machine.names("/run/systemd/system") is not None else ""
     if is_v2(machine):
         return Finding(TOPIC, "version", OK, ", ".join(filter(None, ("cgroup v2", manager))))
     if " - cgroup " not in mounted:
         fix = "mount -t cgroup2 cgroup2 /sys/fs/cgroup"
-        return Finding(TOPIC, "version", PROBLEM, "no cgroups are mounted", fix, {"run": False})
+        return Finding(
+            TOPIC, "version", PROBLEM, "no cgroup file system is mounted", fix, {"run": False}
+        )
     hybrid = " - cgroup2 " in mounted
     kind = "cgroup v1, and a v2 tree without controllers (hybrid)" if hybrid else "cgroup v1"
     return Finding(TOPIC, "version", OK, ", ".join(filter(None, (kind, manager))))
@@ -74,31 +76,35 @@ def _delegation(machine: Machine) -> Finding:
     handed = (machine.read(f"{_ROOT}/cgroup.subtree_control") or "").split()
     wanted = ("hugetlb", *(v2 for _, v2 in LIMITS.values()))
     later = [name for name in offered if name in wanted and name not in handed]
-    seen = f"handed down: {' '.join(handed) or 'none'}"
+    seen = f"enabled: {' '.join(handed) or 'none'}"
     if later:
-        seen += f"; the first container adds {' '.join(later)}"
+        seen += f"; the first container also enables {' '.join(later)}"
     missing = [v2 for _, v2 in LIMITS.values() if v2 not in offered]
     if missing:
         absent = " ".join(dict.fromkeys(missing))
         fix = f"boot with cgroup_enable={absent.split()[0]} (see /proc/cmdline for cgroup_disable)"
         if inside_container(machine):
-            fix = "start the container that this is with --privileged"
-        return Finding(TOPIC, "controllers", WARNING, f"not offered: {absent}; {seen}", fix)
+            fix = "restart this container with --privileged"
+        return Finding(TOPIC, "controllers", WARNING, f"not available: {absent}; {seen}", fix)
     return Finding(TOPIC, "controllers", OK, seen)
 
 
-def _making(machine: Machine, answer: dict[str, str]) -> Finding:
+def _creation(machine: Machine, answer: dict[str, str]) -> Finding:
     if not answer:
-        return Finding(TOPIC, "making one", UNKNOWN, NEEDS_ROOT, can={"run": None})
+        return Finding(TOPIC, "creation", UNKNOWN, NEEDS_ROOT, can={"run": None})
     reasons = failed(answer, _ESSENTIAL)
     if not reasons:
         can: dict[str, bool | None] = {"devices": True, "pause": not answer.get("freeze")}
         if answer.get("freeze"):
             fix = "mount -t cgroup -o freezer freezer /sys/fs/cgroup/freezer"
-            seen = f"made, but not frozen ({answer['freeze']}): no pause"
-            return Finding(TOPIC, "making one", WARNING, seen, fix, can)
+            seen = f"created, but cannot be frozen ({answer['freeze']}): `pause` fails"
+            return Finding(TOPIC, "creation", WARNING, seen, fix, can)
         return Finding(
-            TOPIC, "making one", OK, "made, entered, frozen, killed; devices guarded", can=can
+            TOPIC,
+            "creation",
+            OK,
+            "created, entered, frozen, killed; device access restricted",
+            can=can,
         )
     said = joined(reasons)
     if "EROFS" in said or "Read-only" in said:
@@ -106,11 +112,11 @@ def _making(machine: Machine, answer: dict[str, str]) -> Finding:
     elif "subtree_control" in said and "EBUSY" in said:
         fix = (
             f"mkdir {_ROOT}/init; xargs -rn1 <{_ROOT}/cgroup.procs >{_ROOT}/init/cgroup.procs "
-            "(v2 wants processes in leaves)"
+            "(v2 allows processes only in leaf cgroups)"
         )
     else:
         fix = fix_for(machine, reasons, "the devices controller (v1) or CONFIG_CGROUP_BPF (v2)")
-    return Finding(TOPIC, "making one", PROBLEM, said, fix, {"run": False})
+    return Finding(TOPIC, "creation", PROBLEM, said, fix, {"run": False})
 
 
 def _limits(machine: Machine, answer: dict[str, str]) -> list[Finding]:
@@ -126,7 +132,7 @@ def _limits(machine: Machine, answer: dict[str, str]) -> list[Finding]:
     for name, reason in answer.items():
         if name in LIMITS and reason:
             fix = _limit_fix(machine, name)
-            seen = f"no limit of {name}: {reason}"
+            seen = f"{name} cannot be limited: {reason}"
             found.append(Finding(TOPIC, "limits", WARNING, seen, fix, {name: False}))
     return found
 
@@ -140,5 +146,5 @@ def _limit_fix(machine: Machine, name: str) -> str:
     if name == "memory":
         return "boot with cgroup_enable=memory"
     if is_v2(machine):
-        return f"boot without cgroup_disable={v2}; is {v2} in {_ROOT}/cgroup.controllers?"
+        return f"boot without cgroup_disable={v2}; {_ROOT}/cgroup.controllers must list {v2}"
     return f"mkdir {_ROOT}/{v1}; mount -t cgroup -o {v1} {v1} {_ROOT}/{v1}"

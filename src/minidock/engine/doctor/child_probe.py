@@ -15,7 +15,7 @@ from minidock.paths import Store
 Parts = dict[str, str]
 
 _SECONDS = 20
-_NO_ANSWER = "no answer: the probe was killed"
+_NO_ANSWER = "no result: the probe was killed"
 
 
 class Tried:

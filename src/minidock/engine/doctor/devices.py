@@ -1,4 +1,4 @@
-"""The device nodes in /dev that every program needs: existence, numbers and permissions.
+"""The device nodes in /dev that programs expect: existence, numbers and permissions.
 
 A monitor's streams are /dev/null, and so is the stdin of a container without one; `run` refuses any
 other file there. The other nodes are for programs of this machine: containers get their own nodes,
@@ -25,7 +25,7 @@ def findings(machine: Machine) -> list[Finding]:
             wrong[name] = seen
             fixes.append(_device_fix(machine, name, kind, device, refused))
     if not wrong:
-        return [Finding(TOPIC, "devices", OK, f"as they should be: {' '.join(DEVICES)}")]
+        return [Finding(TOPIC, "devices", OK, f"present and usable: {' '.join(DEVICES)}")]
     seen = "; ".join(f"/dev/{name} {what}" for name, what in wrong.items())
     fix = "; ".join(dict.fromkeys(fixes))
     # Root may open nodes that others may not.

@@ -8,13 +8,13 @@ It has a check, a verdict, what was seen, and a fix if there is one.
     unknown   could not be determined without root
 
 Each finding also *predicts*: `can` maps features to True, False, or None for unknown.
-tests/e2e/test_doctor.py compares the predictions with reality:
+tests/e2e/test_doctor.py compares the predictions with the machine:
 
     run          a container without a network            memory swap cpu "cpu shares" cpuset pids
     network      a container on the bridge                io "io weight"    these limits
     out          ... reaches other machines               devices           a device is refused
     publish      ... a published port answers             pause             it can be frozen
-    userns       user namespaces, for root                "userns of users" for others
+    userns       user namespaces, for root                "unprivileged userns" for others
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 OK, WARNING, PROBLEM, UNKNOWN = "ok", "warning", "problem", "unknown"
-NEEDS_ROOT = "only root can try it"
+NEEDS_ROOT = "needs root to test"
 ARCHITECTURES = ("x86_64", "aarch64")
 
 Can = dict[str, bool | None]

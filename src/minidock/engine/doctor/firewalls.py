@@ -29,8 +29,8 @@ TOPIC = "Network"
 # nftables' tables whose forward chains do not affect us: iptables' own, other engines'.
 _HARMLESS_TABLES = ("ip filter", "ip libvirt_network", "inet netavark", "ip docker-bridges")
 _OF_HOST = {
-    "INPUT": "what containers answer to this machine comes in",
-    "OUTPUT": "what this machine sends its containers goes out",
+    "INPUT": "replies of containers to this machine are accepted",
+    "OUTPUT": "packets of this machine to containers are accepted",
 }
 _FRAMES = ("prerouting", "input", "forward", "output", "postrouting")
 
@@ -64,9 +64,9 @@ def _forward_chain(machine: Machine) -> Finding:
         return Finding(TOPIC, check, UNKNOWN, seen, can={"out": None})
     policy = firewall.forward_policy(saved.text)
     if found := [stop for stop in _stops(machine, "forward") if not _before_them(stop)]:
-        seen = f"policy {policy}; but nftables decides too: {_listed(found)}"
-        return Finding(TOPIC, check, WARNING, seen, _let_through(machine, found), {"out": None})
-    note = "; minidock's own rules come before it" if policy == "DROP" else ""
+        seen = f"policy {policy}, but nftables may drop packets of containers: {_listed(found)}"
+        return Finding(TOPIC, check, WARNING, seen, _accepting(machine, found), {"out": None})
+    note = "; minidock's rules accept packets before it" if policy == "DROP" else ""
     return Finding(TOPIC, check, OK, f"policy {policy}{note}")
 
 
@@ -77,8 +77,8 @@ def _host_chains(machine: Machine) -> list[Finding]:
         verdict, seen, fix, can = OK, well, "", Can()
         if stops := [*_stops(machine, check.lower()), *_legacy_stops(machine, check)]:
             verdict, can = WARNING, {"publish": None}
-            seen = f"a port published on 127.0.0.1 does not answer: {_listed(stops)} stops it"
-            fix = _let_through(machine, stops)
+            seen = f"a port published on 127.0.0.1 is unreachable: dropped by {_listed(stops)}"
+            fix = _accepting(machine, stops)
         found.append(Finding(TOPIC, check, verdict, seen, fix, can))
     return found
 
@@ -107,9 +107,9 @@ def _early_chains(machine: Machine) -> list[Finding]:
     found = _stops(machine, "prerouting")
     if not found:
         return []
-    seen = f"packets of containers are stopped before they are routed: {_listed(found)}"
+    seen = f"packets of containers are dropped before routing: {_listed(found)}"
     can: Can = dict.fromkeys(("out", "publish"))
-    return [Finding(TOPIC, "prerouting", WARNING, seen, _let_through(machine, found), can)]
+    return [Finding(TOPIC, "prerouting", WARNING, seen, _accepting(machine, found), can)]
 
 
 def _late_chains(machine: Machine) -> list[Finding]:
@@ -117,9 +117,9 @@ def _late_chains(machine: Machine) -> list[Finding]:
     found = _stops(machine, "postrouting")
     if not found:
         return []
-    seen = f"packets of containers are stopped after they were routed: {_listed(found)}"
+    seen = f"packets of containers are dropped after routing: {_listed(found)}"
     can: Can = dict.fromkeys(("out", "publish"))
-    return [Finding(TOPIC, "postrouting", WARNING, seen, _let_through(machine, found), can)]
+    return [Finding(TOPIC, "postrouting", WARNING, seen, _accepting(machine, found), can)]
 
 
 def _device_chains(machine: Machine) -> list[Finding]:
@@ -127,13 +127,15 @@ def _device_chains(machine: Machine) -> list[Finding]:
     check = "device chains"
     can: Can = dict.fromkeys(("out", "publish"))
     if found := _stops(machine, "ingress", "egress", family="device"):
-        seen = f"packets of containers are stopped at their bridge: {_listed(found)}"
-        return [Finding(TOPIC, check, WARNING, seen, _let_through(machine, found), can)]
+        seen = f"packets of containers are dropped at their bridge: {_listed(found)}"
+        return [Finding(TOPIC, check, WARNING, seen, _accepting(machine, found), can)]
     answer = machine.run("nft", "list", "ruleset")
     text = answer.text if answer and answer.code == 0 else ""
     if others := nftables.of_other_devices(text, bridges(machine)):
         named = ", ".join(f"{c.table} {c.name} ({' '.join(c.devices)})" for c in others)
-        seen = f"not judged: what these drop of containers' packets: {named}"
+        seen = (
+            f"not evaluated: chains of other devices that may drop packets of containers: {named}"
+        )
         return [Finding(TOPIC, check, UNKNOWN, seen, can=can)]
     return []
 
@@ -143,9 +145,9 @@ def _bridge_chains(machine: Machine) -> list[Finding]:
     found = _stops(machine, *_FRAMES, family="bridge")
     if not found:
         return []
-    seen = f"frames of containers are stopped on the bridge: {_listed(found)}"
+    seen = f"frames of containers are dropped on the bridge: {_listed(found)}"
     can: Can = dict.fromkeys(("out", "publish"))
-    return [Finding(TOPIC, "bridge chains", WARNING, seen, _let_through(machine, found), can)]
+    return [Finding(TOPIC, "bridge chains", WARNING, seen, _accepting(machine, found), can)]
 
 
 def firewalld_trusts(machine: Machine, bridge: str) -> bool:
@@ -200,7 +202,7 @@ def _listed(found: list[nftables.Stop]) -> str:
     return ", ".join(map(str, found))
 
 
-def _let_through(machine: Machine, found: list[nftables.Stop]) -> str:
+def _accepting(machine: Machine, found: list[nftables.Stop]) -> str:
     """Return the commands that insert the missing rules first; firewalld has its own."""
     if any(map(_is_firewalld, found)):
         names = [name for name in bridges(machine) if not firewalld_trusts(machine, name)]

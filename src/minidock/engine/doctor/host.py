@@ -26,12 +26,12 @@ _TOO_FEW_FILES = 24  # a container with a published port needs 21; each further 
 
 def findings(machine: Machine) -> list[Finding]:
     """Return the findings at the top of the report."""
-    found = [_kernel(machine), _place(machine), _rights(machine), _python(machine)]
+    found = [_kernel(machine), _environment(machine), _privileges(machine), _python(machine)]
     return [*found, _open_files(machine)]
 
 
 def inside_container(machine: Machine) -> str:
-    """Return the kind of container that we are in, such as "docker"; "" if none."""
+    """Return the kind of container that this process is in, such as "docker"; "" if none."""
     if kind := machine.read("/run/systemd/container"):
         return kind
     if machine.read("/run/.containerenv") is not None:
@@ -56,24 +56,24 @@ def _kernel(machine: Machine) -> Finding:
     (architecture,) = machine.tell("architecture")
     seen = f"Linux {release}, {architecture}"
     if architecture not in ARCHITECTURES:
-        fix = "minidock knows the system calls of x86_64 and aarch64 (arm64) machines only"
+        fix = "use an x86_64 or aarch64 (arm64) machine: minidock supports no other"
         return Finding(TOPIC, "kernel", PROBLEM, seen, fix, {"run": False})
     return Finding(TOPIC, "kernel", OK, seen)
 
 
-def _place(machine: Machine) -> Finding:
+def _environment(machine: Machine) -> Finding:
     if wsl(machine) == 1:
         fix = "in Windows: wsl --set-version DISTRIBUTION 2"
         seen = "WSL 1, which has no Linux kernel"
-        return Finding(TOPIC, "place", PROBLEM, seen, fix, {"run": False})
+        return Finding(TOPIC, "environment", PROBLEM, seen, fix, {"run": False})
     if wsl(machine) == 2:
-        seen = "WSL 2: ports are published to Windows' localhost; keep the store off /mnt/c"
-        return Finding(TOPIC, "place", OK, seen)
+        seen = "WSL 2: ports are published to Windows' localhost; the store must not be on /mnt/c"
+        return Finding(TOPIC, "environment", OK, seen)
     if kind := inside_container(machine):
-        seen = f"inside a container ({kind}): what its engine keeps back cannot be had here"
-        fix = "docker run --privileged -v minidock:/var/lib/minidock …; or the VM: vagrant up"
-        return Finding(TOPIC, "place", WARNING, seen, fix)
-    return Finding(TOPIC, "place", OK, "a machine of its own, no container")
+        seen = f"inside a container ({kind}), limited to what its engine allows"
+        fix = "docker run --privileged -v minidock:/var/lib/minidock …; or use the VM: vagrant up"
+        return Finding(TOPIC, "environment", WARNING, seen, fix)
+    return Finding(TOPIC, "environment", OK, "not inside a container")
 
 
 def capabilities(machine: Machine) -> set[str]:
@@ -85,33 +85,35 @@ def capabilities(machine: Machine) -> set[str]:
     return set(names_of(int(mask[1], 16))) if mask else set()
 
 
-def _rights(machine: Machine) -> Finding:
+def _privileges(machine: Machine) -> Finding:
     from minidock.kernel.capability import DOCKER_DEFAULT
 
     (user,) = machine.tell("user")
     if user != "0":
         fix = "sudo minidock doctor"
-        return Finding(TOPIC, "rights", PROBLEM, f"user {user}, not root", fix, {"run": False})
+        return Finding(TOPIC, "privileges", PROBLEM, f"user {user}, not root", fix, {"run": False})
     have = capabilities(machine)
     own = [name for name in NEEDED if name not in have]
     theirs = [name for name in DOCKER_DEFAULT if name not in have]
     if own:
         seen = f"root without {' '.join(own)}"
-        fix = "docker run --privileged …, or no container at all"
-        return Finding(TOPIC, "rights", PROBLEM, seen, fix, {"run": False})
+        fix = "docker run --privileged …, or run minidock outside of a container"
+        return Finding(TOPIC, "privileges", PROBLEM, seen, fix, {"run": False})
     if theirs:
-        seen = f"root without {' '.join(theirs)}: no container can have them either"
-        return Finding(TOPIC, "rights", WARNING, seen, "docker run --privileged …")
+        seen = f"root without {' '.join(theirs)}: containers cannot get them either"
+        return Finding(TOPIC, "privileges", WARNING, seen, "docker run --privileged …")
     if "noroot" in machine.tell("securebits"):
-        seen = "root with the securebit noroot: root in a container has no capabilities"
-        return Finding(TOPIC, "rights", WARNING, seen, "setpriv --securebits -noroot minidock …")
-    return Finding(TOPIC, "rights", OK, "root, with all capabilities that containers get")
+        seen = "root with the securebit noroot: execve(2) gives root in a container no capabilities"
+        return Finding(
+            TOPIC, "privileges", WARNING, seen, "setpriv --securebits -noroot minidock …"
+        )
+    return Finding(TOPIC, "privileges", OK, "root, with all capabilities that containers need")
 
 
 def _python(machine: Machine) -> Finding:
     (version,) = machine.tell("python")
     if tuple(map(int, version.split(".")[:2])) < _OLDEST_PYTHON:
-        fix = "Python 3.11 or newer: PYTHON=/usr/bin/python3.11 ./install.sh"
+        fix = "install with Python 3.11 or newer: PYTHON=/usr/bin/python3.11 ./install.sh"
         return Finding(TOPIC, "python", PROBLEM, f"Python {version}", fix, {"run": False})
     return Finding(TOPIC, "python", OK, f"Python {version}")
 
@@ -120,7 +122,7 @@ def _open_files(machine: Machine) -> Finding:
     limits = machine.read("/proc/self/limits") or ""
     line = re.search(r"^Max open files +(\S+) +(\S+)", limits, re.MULTILINE)
     soft, hard = (line[1], line[2]) if line else ("unlimited", "unlimited")
-    seen = f"{soft} open files a process (at most {hard})"
+    seen = f"{soft} open files per process (hard limit: {hard})"
     if is_decimal(soft) and int(soft) < _FEW_FILES:
         fix = _raise_open_files(machine, hard)
         if int(soft) >= _TOO_FEW_FILES:
@@ -138,4 +140,6 @@ def _raise_open_files(machine: Machine, hard: str) -> str:
         return f"ulimit -n {_FEW_FILES}"
     if inside_container(machine):
         return f"docker run --ulimit nofile={_FEW_FILES} …"
-    return "log in anew, with a higher nofile in /etc/security/limits.conf (or LimitNOFILE=)"
+    return (
+        "raise nofile in /etc/security/limits.conf (or LimitNOFILE= of a service) and log in again"
+    )

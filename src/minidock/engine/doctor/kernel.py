@@ -31,16 +31,22 @@ _SINCE = {
 _IN_STORE = ("filesystems", "seal", "seccomp")  # these probes write beside the store
 _KINDS = ("mount", "uts", "ipc", "network", "pid", "cgroup")
 _FILESYSTEMS = ("namespaces", "proc", "sysfs", "tmpfs", "devpts", "mqueue")
-NEEDS_STORE = "only a store that can be written tells (see below)"
+NEEDS_STORE = "not tested: the store is not writable (see Store)"
 _REFUSED = ("EPERM", "EACCES", "not permitted", "Permission denied")
 
 
 def findings(machine: Machine) -> list[Finding]:
     """Check the kernel's features for containers."""
     return [
-        _tried(machine, "namespaces", "namespaces", _KINDS, "CONFIG_NAMESPACES and its kinds"),
+        _tried(
+            machine,
+            "namespaces",
+            "namespaces",
+            _KINDS,
+            "CONFIG_NAMESPACES and an option for each kind",
+        ),
         _tried(machine, "calls", "system calls", tuple(_SINCE), _newest_call(machine)),
-        _tried(machine, "filesystems", "file systems", _FILESYSTEMS, "these in the kernel"),
+        _tried(machine, "filesystems", "file systems", _FILESYSTEMS, "these file systems"),
         _tried(machine, "seal", "sealed Python", ("clone",), "Linux 5.12 (mount_setattr)"),
         _tried(machine, "seccomp", "seccomp", ("filter",), "CONFIG_SECCOMP_FILTER"),
         _user_namespaces(machine),
@@ -59,14 +65,14 @@ def fix_for(machine: Machine, reasons: dict[str, str], otherwise: str) -> str:
     """
     if any(word in reason for reason in reasons.values() for word in _REFUSED):
         if inside_container(machine):
-            return "start the container that this is with --privileged"
+            return "restart this container with --privileged"
         if not capabilities(machine).issuperset(NEEDED):
-            return "the rights that root lacks here (see above) come first"
-        return "see dmesg: a security module (AppArmor, SELinux, lockdown) may forbid it"
+            return "first give root the missing capabilities (see privileges)"
+        return "check dmesg: a security module (AppArmor, SELinux, lockdown) may forbid it"
     release = machine.read("/proc/sys/kernel/osrelease") or ""
     if machine.names("/lib/modules") and machine.names(f"/lib/modules/{release}") is None:
-        return f"reboot: the modules of the running kernel {release} are gone (it was upgraded)"
-    return f"a kernel with {otherwise}"
+        return f"reboot: a kernel upgrade removed the modules of the running kernel {release}"
+    return f"use a kernel with {otherwise}"
 
 
 def joined(reasons: dict[str, str]) -> str:
@@ -106,17 +112,17 @@ def _user_namespaces(machine: Machine) -> Finding:
     check = "user namespaces"
     answer = machine.try_out("userns")
     if not answer:
-        can: dict[str, bool | None] = {"userns": None, "userns of users": None}
+        can: dict[str, bool | None] = {"userns": None, "unprivileged userns": None}
         return Finding(TOPIC, check, UNKNOWN, NEEDS_ROOT, can=can)
-    reasons = failed(answer, ("root", "user", "rights"))
+    reasons = failed(answer, ("root", "user", "capabilities"))
     can = {
         "userns": not answer.get("root"),
-        "userns of users": not failed(answer, ("user", "rights")),
+        "unprivileged userns": not failed(answer, ("user", "capabilities")),
     }
     if not reasons:
-        return Finding(TOPIC, check, OK, "for root and for users", can=can)
-    who = "nobody" if "root" in reasons else "root only"
-    seen = f"for {who} ({joined(reasons)}); minidock does not need them"
+        return Finding(TOPIC, check, OK, "available to root and to other users", can=can)
+    users = "not available" if "root" in reasons else "available to root only"
+    seen = f"{users} ({joined(reasons)}); minidock does not need them"
     return Finding(TOPIC, check, WARNING, seen, _user_namespace_fix(machine, reasons), can)
 
 

@@ -140,7 +140,7 @@ def userns(_: Store, tried: Tried) -> None:
         os.setresuid(_NOBODY, _NOBODY, _NOBODY)
         namespace.unshare(["user"])
     if tried.works("user"):
-        with tried("rights"):  # AppArmor may remove them there
+        with tried("capabilities"):  # AppArmor may remove them there
             namespace.unshare(["mount"])
 
 

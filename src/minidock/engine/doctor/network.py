@@ -40,7 +40,7 @@ def findings(machine: Machine) -> list[Finding]:
         *firewalls.findings(machine),
         _bridged_packets(machine),
         _subnet(machine),
-        *_subnets_of_users(machine),
+        *_user_defined_subnets(machine),
         _bridge(machine),
         _ports(machine),
     ]
@@ -49,14 +49,14 @@ def findings(machine: Machine) -> list[Finding]:
 def _iptables(machine: Machine) -> list[Finding]:
     kind = firewalls.backend(machine)
     if not kind:
-        fix = "apt-get install iptables; without: minidock run --network host or none"
+        fix = "apt-get install iptables; without it: minidock run --network host or none"
         return [Finding(TOPIC, "iptables", PROBLEM, "not installed", fix, _NO_NETWORK)]
     answer = machine.run("iptables", "-V")
     seen = answer.text.splitlines()[0] if answer else ""
     other = "legacy" if kind == "nft" else "nft"
     if others := _rules_of_other_kind(machine, kind, other):
-        mixed = f"{seen}; packets also pass what is in iptables-{other}: {others} rules or policies"
-        fix = f"one kind for all: update-alternatives --set iptables /usr/sbin/iptables-{other}"
+        mixed = f"{seen}; packets also traverse {others} rules or policies of iptables-{other}"
+        fix = f"use one kind only: update-alternatives --set iptables /usr/sbin/iptables-{other}"
         return [Finding(TOPIC, "iptables", WARNING, mixed, fix, {"out": None})]
     return [Finding(TOPIC, "iptables", OK, seen)]
 
@@ -77,7 +77,7 @@ def _rules_of_other_kind(machine: Machine, kind: str, other: str) -> int:
 
 def _rules(machine: Machine) -> Finding:
     if not firewalls.backend(machine):
-        return Finding(TOPIC, "rules", UNKNOWN, "without iptables there are none")
+        return Finding(TOPIC, "rules", UNKNOWN, "not tested: iptables is not installed")
     answer = machine.try_out("firewall")
     if not answer:
         return Finding(TOPIC, "rules", UNKNOWN, NEEDS_ROOT, can=_NOT_KNOWN)
@@ -93,28 +93,28 @@ def _forwarding(machine: Machine) -> Finding:
     on = machine.read("/proc/sys/net/ipv4/ip_forward") == "1"
     answer = machine.try_out("forwarding")
     if not answer:
-        state = "net.ipv4.ip_forward is on" if on else "off"
+        state = f"net.ipv4.ip_forward is {'on' if on else 'off'}"
         return Finding(TOPIC, "forwarding", UNKNOWN, f"{state}; {NEEDS_ROOT}", can=_NOT_KNOWN)
     if reasons := failed(answer, ("ip_forward",)):
         # Each bridge and each veth has its own settings there, independent of ip_forward.
         said = joined(reasons)
-        seen = f"the settings of a network cannot be changed ({said})"
-        fix = "sysctl -w net.ipv4.ip_forward=1 outside; or docker run --privileged …"
+        seen = f"sysctls in net.ipv4 cannot be changed ({said})"
+        fix = "sysctl -w net.ipv4.ip_forward=1 on the host; or docker run --privileged …"
         if writable_paths.is_read_only(said):
             fix = writable_paths.remount_fix(machine, "/proc/sys/net/ipv4")
         return Finding(TOPIC, "forwarding", PROBLEM, seen, fix, _NO_NETWORK)
     if on:
         return Finding(TOPIC, "forwarding", OK, "net.ipv4.ip_forward is on")
-    seen = "off: the first container switches it on, and makes FORWARD's policy DROP until the last"
-    return Finding(TOPIC, "forwarding", OK, f"{seen} network is removed")
+    seen = "off: the first container turns it on and sets FORWARD's policy to DROP, until the last"
+    return Finding(TOPIC, "forwarding", OK, f"net.ipv4.ip_forward is {seen} network is removed")
 
 
 def _bridged_packets(machine: Machine) -> Finding:
     value = machine.read("/proc/sys/net/bridge/bridge-nf-call-iptables")
     if value == "1":
-        seen = "on: packets between containers pass iptables too, where minidock accepts them"
+        seen = "on: packets between containers also traverse iptables, where minidock accepts them"
         return Finding(TOPIC, "br_netfilter", OK, seen)
-    return Finding(TOPIC, "br_netfilter", OK, "off: packets between containers pass no iptables")
+    return Finding(TOPIC, "br_netfilter", OK, "off: packets between containers bypass iptables")
 
 
 # The subnet --------------------------------------------------------------------------------------
@@ -128,20 +128,22 @@ def _subnet(machine: Machine) -> Finding:
     known = _known_subnet(machine)
     if known is not None:
         if other := _overlapping(known, attached + routed):
-            seen = f"{known} overlaps {other}, which came later: packets go astray"
-            fix = "stop this store's containers; the next start takes another subnet"
+            seen = (
+                f"{known} overlaps {other}, which was added later: packets may take the wrong route"
+            )
+            fix = "stop this store's containers; the next start chooses another subnet"
             return Finding(TOPIC, "subnet", WARNING, seen, fix)
-        return Finding(TOPIC, "subnet", OK, f"{known}, which overlaps no route")
+        return Finding(TOPIC, "subnet", OK, f"{known} overlaps no route")
     try:
         chosen = ipam.choose_subnet(attached + routed)
     except Conflict as conflict:
         return Finding(TOPIC, "subnet", PROBLEM, str(conflict), conflict.hint, _NO_NETWORK)
     skipped = [str(subnet) for subnet in ipam.candidates()].index(str(chosen))
-    note = f" ({skipped} before it overlap routes or addresses)" if skipped else ""
-    return Finding(TOPIC, "subnet", OK, f"{chosen} will be taken{note}")
+    note = f" ({skipped} earlier candidates overlap routes or addresses)" if skipped else ""
+    return Finding(TOPIC, "subnet", OK, f"{chosen} will be used{note}")
 
 
-def _subnets_of_users(machine: Machine) -> list[Finding]:
+def _user_defined_subnets(machine: Machine) -> list[Finding]:
     """Check subnets of user-defined networks for overlaps; no finding if there are none."""
     found = []
     for each in networks(machine):
@@ -151,16 +153,14 @@ def _subnets_of_users(machine: Machine) -> list[Finding]:
         attached, routed = _occupied(machine, str(each.get("Device")))
         if other := _overlapping(subnet, attached + routed):
             name = each["Name"]
-            seen = f"network {name}, {subnet}, overlaps {other}: packets go astray"
-            fix = (
-                f"minidock network rm {name}; minidock network create {name}, with --subnet or not"
-            )
-            found.append(Finding(TOPIC, "subnets of users", WARNING, seen, fix))
+            seen = f"network {name}, {subnet}, overlaps {other}: packets may take the wrong route"
+            fix = f"minidock network rm {name}; minidock network create [--subnet …] {name}"
+            found.append(Finding(TOPIC, "user networks", WARNING, seen, fix))
     return found
 
 
 def _asked_subnet(text: str, attached: list[ipam.Subnet], routed: list[ipam.Subnet]) -> Finding:
-    free = "MINIDOCK_SUBNET=10.99.0.0/24, or any that is in no line of: ip route"
+    free = "MINIDOCK_SUBNET=10.99.0.0/24, or another subnet that `ip route` does not list"
     try:
         subnet = ipam.parse_subnet(text)
     except ValueError as error:
@@ -170,7 +170,7 @@ def _asked_subnet(text: str, attached: list[ipam.Subnet], routed: list[ipam.Subn
         seen = f"MINIDOCK_SUBNET {subnet} overlaps {other}, a network of this machine"
         return Finding(TOPIC, "subnet", PROBLEM, seen, free, _NO_NETWORK)
     if other := _overlapping(subnet, routed):
-        seen = f"MINIDOCK_SUBNET {subnet} overlaps the route to {other}: what is there is cut off"
+        seen = f"MINIDOCK_SUBNET {subnet} overlaps the route to {other}, which it replaces"
         return Finding(TOPIC, "subnet", WARNING, seen, free)
     return Finding(TOPIC, "subnet", OK, f"MINIDOCK_SUBNET {subnet} overlaps no route")
 
@@ -207,15 +207,17 @@ def _bridge(machine: Machine) -> Finding:
     root, _ = machine.tell("store")
     device = f"/sys/class/net/{name}"
     if machine.names(device) is None:
-        return Finding(TOPIC, "bridge", OK, f"{name}: will be made")
+        return Finding(TOPIC, "bridge", OK, f"{name} will be created")
     alias = machine.read(f"{device}/ifalias")
     if alias == f"minidock {root}"[:255]:
-        return Finding(TOPIC, "bridge", OK, f"{name} is there")
+        return Finding(TOPIC, "bridge", OK, f"{name} exists")
     addressed = any(line.startswith(f"{name} ") for line in machine.tell("addresses"))
     if machine.names(f"{device}/bridge") is not None and not alias and not addressed:
-        return Finding(TOPIC, "bridge", OK, f"{name} is half made: the next container completes it")
-    fix = f"another name: MINIDOCK_BRIDGE=md1; or ip link delete {name}"
-    seen = f"{name} exists, and is not this store's"
+        return Finding(
+            TOPIC, "bridge", OK, f"{name} is incomplete: the next container completes it"
+        )
+    fix = f"use another name: MINIDOCK_BRIDGE=md1; or ip link delete {name}"
+    seen = f"{name} exists, but does not belong to this store"
     return Finding(TOPIC, "bridge", PROBLEM, seen, fix, _NO_NETWORK)
 
 
@@ -228,8 +230,9 @@ def _ports(machine: Machine) -> Finding:
             if len(fields) > 3 and fields[3] == "0A":
                 taken.add(int(fields[1].rpartition(":")[2], 16))
     popular = [port for port in _POPULAR if port in taken]
-    seen = f"taken: {' '.join(map(str, sorted(taken)))}" if taken else "all free"
+    seen = f"in use: {' '.join(map(str, sorted(taken)))}" if taken else "no port is in use"
     if popular:
-        fix = f"publish another: -p 18080:80; or see who it is: ss -ltnp 'sport = :{popular[0]}'"
+        find = f"ss -ltnp 'sport = :{popular[0]}'"
+        fix = f"publish another port: -p 18080:80; or find the listener: {find}"
         return Finding(TOPIC, "ports", WARNING, seen, fix)
     return Finding(TOPIC, "ports", OK, seen)

@@ -11,7 +11,7 @@ from minidock.engine.doctor.finding import OK, WARNING, Finding
 from minidock.engine.doctor.firewalls import firewalld_trusts, trust_command
 from minidock.engine.doctor.machine import Machine
 
-TOPIC = "Surroundings"
+TOPIC = "Other software"
 
 # A daemon's name -> its product. (podman has none; conmon monitors its containers.)
 _ENGINES = {
@@ -36,9 +36,9 @@ def findings(machine: Machine) -> list[Finding]:
 def _engines(machine: Machine) -> Finding:
     running = [_ENGINES[name] for name in machine.tell("daemons") if name in _ENGINES]
     if not running:
-        return Finding(TOPIC, "engines", OK, "no other is running")
+        return Finding(TOPIC, "engines", OK, "no other engine is running")
     names = ", ".join(dict.fromkeys(running))
-    seen = f"{names}, beside minidock: its containers and ours reach each other by published ports"
+    seen = f"running: {names}; its containers and minidock's reach each other by published ports"
     return Finding(TOPIC, "engines", OK, seen)
 
 
@@ -46,10 +46,8 @@ def _ufw(machine: Machine) -> Finding:
     enabled = "ENABLED=yes" in (machine.read("/etc/ufw/ufw.conf") or "")
     if not enabled:
         return Finding(TOPIC, "ufw", OK, "not active")
-    seen = (
-        "active: it does not see published ports (as with Docker), and may stop calls to the host"
-    )
-    fix = "publish for this machine only: -p 127.0.0.1:8080:80"
+    seen = "active: does not filter published ports (as with Docker), may block packets to the host"
+    fix = "publish on loopback only: -p 127.0.0.1:8080:80"
     return Finding(TOPIC, "ufw", WARNING, seen, fix)
 
 
@@ -58,9 +56,11 @@ def _firewalld(machine: Machine) -> Finding:
         return Finding(TOPIC, "firewalld", OK, "not active")
     bridge = machine.tell("bridge")[0]
     if firewalld_trusts(machine, bridge):
-        return Finding(TOPIC, "firewalld", OK, f"active, and trusts {bridge}")
+        return Finding(TOPIC, "firewalld", OK, f"active; {bridge} is in the zone trusted")
     fix = trust_command(bridge)
-    seen = f"active: it rejects what {bridge} forwards, unless it trusts the bridge"
+    seen = (
+        f"active: rejects packets that {bridge} forwards, unless the bridge is in the zone trusted"
+    )
     return Finding(TOPIC, "firewalld", WARNING, seen, fix, {"out": None, "publish": None})
 
 
@@ -69,10 +69,10 @@ def _apparmor(machine: Machine) -> Finding:
         return Finding(TOPIC, "AppArmor", OK, "off")
     own = machine.read("/proc/self/attr/current") or "unconfined"
     if not own.startswith("unconfined"):
-        seen = f"this very shell is confined by {own}, and so are containers"
-        fix = "a shell without a profile; in Docker: --security-opt apparmor=unconfined"
+        seen = f"this process is confined by {own}, and so are containers"
+        fix = "use an unconfined shell; in Docker: --security-opt apparmor=unconfined"
         return Finding(TOPIC, "AppArmor", WARNING, seen, fix)
-    seen = "on; minidock's containers run unconfined by it (Docker's have docker-default)"
+    seen = "on; minidock's containers run unconfined (Docker's have the profile docker-default)"
     return Finding(TOPIC, "AppArmor", OK, seen)
 
 
@@ -82,5 +82,5 @@ def _selinux(machine: Machine) -> Finding:
         return Finding(TOPIC, "SELinux", OK, "off")
     if enforce == "0":
         return Finding(TOPIC, "SELinux", OK, "permissive")
-    seen = "enforcing; minidock labels nothing, so a container may be denied what it should have"
+    seen = "enforcing; minidock sets no labels, so SELinux may deny a container valid accesses"
     return Finding(TOPIC, "SELinux", WARNING, seen, "ausearch -m avc -ts recent; setenforce 0")

@@ -1,14 +1,14 @@
 """Probes: real attempts at what `run` needs from the kernel, each in its own process.
 
 A kernel's version does not determine its features: options may be compiled out, modules missing,
-calls filtered by the container that we are in. So each probe makes the calls of `run`, by the same
-functions, without side effects: in namespaces that end with the process, in an empty directory
+calls filtered by the container around this process. So each probe makes the calls of `run`, by the
+same functions, without side effects: in namespaces that end with the process, in an empty directory
 beside the store, in an empty cgroup.
 
     try_out("overlay", store)  ->  {"mount": "", "write": "", "whiteout": "", "opaque": ""}
 
-The result has each part with "" if it works, otherwise with the kernel's error. It is empty if we
-are not root.
+The result has each part with "" if it works, otherwise with the kernel's error. It is empty
+without root.
 """
 
 from __future__ import annotations

@@ -57,18 +57,22 @@ def _overlay(machine: Machine) -> Finding:
         return Finding(TOPIC, "overlay", UNKNOWN, f"{kind}; {NEEDS_ROOT}", can={"run": None})
     reasons = failed(answer, ("mount", "write", "whiteout", "opaque"))
     if not reasons:
-        return Finding(TOPIC, "overlay", OK, f"layers stack on {kind}, at {root}")
+        return Finding(TOPIC, "overlay", OK, f"overlayfs works on {kind}, at {root}")
     said = joined(reasons)
     if [*reasons] == ["opaque"]:
         return _without_opaque(machine, kind, reasons["opaque"])
     if "EPERM" not in said and _version_of_kernel(machine) < _LAYER_BY_LAYER:
-        fix = "Linux 6.7 or newer, whose overlayfs takes layers one by one: Debian 13, Ubuntu 24.04"
+        fix = (
+            "use Linux 6.7 or newer (overlayfs option lowerdir+), as in Debian 13 and Ubuntu 24.04"
+        )
         if wsl(machine):
-            fix = "in Windows: wsl --update (from WSL 2.7 on it has Linux 6.18)"
+            fix = "in Windows: wsl --update (WSL 2.7 and newer has Linux 6.18)"
     elif kind in _NO_UPPER and "EINVAL" in said:
         return _no_upper(machine, f"{root} is on {kind}: {said}")
     else:
-        fix = fix_for(machine, reasons, "overlayfs (modprobe overlay), and a store on ext4 or xfs")
+        fix = fix_for(
+            machine, reasons, "overlayfs (modprobe overlay), and put the store on ext4 or xfs"
+        )
     return Finding(TOPIC, "overlay", PROBLEM, f"on {kind}: {said}", fix, {"run": False})
 
 
@@ -79,7 +83,7 @@ def _without_opaque(machine: Machine, kind: str, reason: str) -> Finding:
     """
     root, nearest = machine.tell("store")
     why = reason.rpartition(": ")[2]
-    seen = f"layers stack on {kind}, but no directory of an image can be removed and made anew"
+    seen = f"overlayfs works on {kind}, but cannot replace an image's directory with a new one"
     at = shlex.quote(root)
     make = "" if root == nearest else f"mkdir -p {at} && "
     copy = f"{make}mount -t tmpfs tmpfs /mnt && cp -a {at}/. /mnt"
@@ -94,11 +98,11 @@ def _version_of_kernel(machine: Machine) -> tuple[int, ...]:
 
 
 def _no_upper(machine: Machine, seen: str) -> Finding:
-    fix = "a store on ext4, xfs, btrfs or tmpfs: MINIDOCK_ROOT=/path"
+    fix = "put the store on ext4, xfs, btrfs or tmpfs: MINIDOCK_ROOT=/path"
     if inside_container(machine):
-        fix = "a volume for it: docker run -v minidock:/var/lib/minidock …"
+        fix = "put the store on a volume: docker run -v minidock:/var/lib/minidock …"
     return Finding(
-        TOPIC, "overlay", PROBLEM, f"{seen}, which cannot hold containers", fix, {"run": False}
+        TOPIC, "overlay", PROBLEM, f"{seen}; overlayfs refuses it as upperdir", fix, {"run": False}
     )
 
 
@@ -106,10 +110,12 @@ def _version(machine: Machine) -> Finding:
     root, _ = machine.tell("store")
     version = machine.read(f"{root}/version")
     if version is None:
-        return Finding(TOPIC, "format", OK, "none yet: the first command makes it")
+        return Finding(TOPIC, "format", OK, "no store yet: the first command creates it")
     if version != str(STORE_VERSION):
-        fix = f"MINIDOCK_ROOT=/another/place, or the minidock that knows format {version}"
-        seen = f"format {version}, and this minidock knows {STORE_VERSION}"
+        fix = (
+            f"MINIDOCK_ROOT=/another/path, or a version of minidock that supports format {version}"
+        )
+        seen = f"format {version}; this minidock supports format {STORE_VERSION}"
         return Finding(TOPIC, "format", PROBLEM, seen, fix, {"run": False})
     return Finding(TOPIC, "format", OK, f"format {version}")
 
@@ -117,7 +123,7 @@ def _version(machine: Machine) -> Finding:
 def _space(machine: Machine) -> Finding:
     free, size, _, _ = map(int, machine.tell("space"))
     if size == 0:  # ramfs
-        return Finding(TOPIC, "space", OK, "as much as there is memory")
+        return Finding(TOPIC, "space", OK, "limited by memory only")
     seen = f"{_gib(free)} free of {_gib(size)}"
     return _room("space", free, seen, none=_NO_BYTES, little=_LITTLE_BYTES, place="/a/bigger/disk")
 
@@ -125,14 +131,14 @@ def _space(machine: Machine) -> Finding:
 def _inodes(machine: Machine) -> Finding:
     _, _, free, size = map(int, machine.tell("space"))
     if size == 0:  # btrfs creates them dynamically, ramfs in memory
-        return Finding(TOPIC, "inodes", OK, "as many as there is space for")
-    seen = f"{free} free of {size}: as many files can be made"
+        return Finding(TOPIC, "inodes", OK, "not limited: created as needed")
+    seen = f"{free} free of {size}"
     return _room("inodes", free, seen, none=_NO_INODES, little=_FEW_INODES, place="/another/disk")
 
 
 def _room(check: str, free: int, seen: str, *, none: int, little: int, place: str) -> Finding:
     """Check the free amount: below `none` no container starts, below `little` is a warning."""
-    fix = f"minidock rm and rmi what is not needed; or MINIDOCK_ROOT={place}"
+    fix = f"remove unused containers and images (minidock system prune); or MINIDOCK_ROOT={place}"
     if free < none:
         return Finding(TOPIC, check, PROBLEM, seen, fix, {"run": False})
     if free < little:

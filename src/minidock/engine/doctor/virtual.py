@@ -1,6 +1,6 @@
 """Whether this is a virtual machine, for a check before risky operations.
 
-An x86 processor has a CPUID bit that every hypervisor sets. On arm64, firmware data is used: the
+CPUID has a bit that every hypervisor sets on x86. On arm64, firmware data is used: the
 device tree, or the names in DMI. A container counts as virtual if its host does.
 
 Sources: CPUID leaf 1, ECX bit 31; systemd-detect-virt(1) for the names; devicetree
@@ -27,25 +27,25 @@ _VENDORS = (
 
 def is_virtual_machine(store: Store) -> bool:
     """Whether this machine reports that it is virtual."""
-    return bool(what_says_virtual(Machine(store).read))
+    return bool(evidence_of_virtual_machine(Machine(store).read))
 
 
-def what_says_virtual(read: Callable[[str], str | None]) -> str:
+def evidence_of_virtual_machine(read: Callable[[str], str | None]) -> str:
     """Return the file and the word in it that show a virtual machine; "" for a physical one.
 
     read: returns a file's text, None if missing (Machine.read).
     """
     if "control_d" in (read("/proc/xen/capabilities") or ""):
-        return ""  # Xen's own dom0: the hypervisor is below, and so is the machine of metal
+        return ""  # Xen's dom0 runs on the hypervisor of a physical machine
     lines = (read("/proc/cpuinfo") or "").splitlines()
     if flags := [line for line in lines if line.startswith("flags")]:
-        # An x86 processor says so, whatever the names are (EC2's metal).
+        # CPUID decides on x86, even if the names suggest a VM (EC2's bare metal).
         return "/proc/cpuinfo: hypervisor" if " hypervisor" in " ".join(flags) else ""
-    return _what_firmware_says(read)
+    return _evidence_in_firmware(read)
 
 
-def _what_firmware_says(read: Callable[[str], str | None]) -> str:
-    """The file of the device tree or of DMI, and the word in it, that tell of a virtual machine."""
+def _evidence_in_firmware(read: Callable[[str], str | None]) -> str:
+    """Return the file of the device tree or of DMI, and the word in it, that show a VM."""
     if kind := (read("/proc/device-tree/hypervisor/compatible") or "").strip("\0"):
         return f"/proc/device-tree/hypervisor/compatible: {kind}"
     if "linux,dummy-virt" in (read("/proc/device-tree/compatible") or ""):

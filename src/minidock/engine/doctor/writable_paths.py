@@ -70,5 +70,5 @@ def _fix(machine: Machine, path: str, reason: str) -> str:
     if any(word in reason for word in _FULL):
         if kind == "tmpfs":
             return remount_fix(machine, path, "size=50%,nr_inodes=1m")
-        return f"make room below {point}: minidock rm and rmi what is not needed"
-    return fix_for(machine, {"write": reason}, f"a file system at {point} that can be written")
+        return f"free space on {point}: remove unused containers and images (minidock system prune)"
+    return fix_for(machine, {"write": reason}, f"a writable file system at {point}")

@@ -1,4 +1,4 @@
-# cp: where a copy goes, what it is called there, whose it is, and what is refused.
+# cp: destinations, names, owners, and errors.
 filled() { D run -d --net none --name $N busybox sh -c 'mkdir -p /d/e; echo a>/d/a; echo b>/d/e/b
         ln -s /d /ld; ln -s a /d/la; ln /d/a /d/h; chmod 4750 /d/a; chown -R 7:8 /d
         touch -d @1000000000 /d/a; touch /done; sleep 1000' >/dev/null
@@ -16,13 +16,13 @@ copy $N:/d/a o; copy $N:/d o/f; copy -a $N:/d o/arch; copy -q $N:d o/rel; ln -s 
 copy $N:/d/a lo; copy $N:/d/a lo/q; ln -s o/through lf; copy $N:/d/a lf; copy $N:/ld lf
 find . | sort | xargs stat -c '%n %a %u:%g %h %s %F'; stat -c %Y o/a
 
-## out of one that does not run
+## out of a stopped container
 D create --net none --name $N -v /vol busybox true >/dev/null; copy $N:/bin/busybox .; copy $N:/etc/passwd x
 cmp x <(D run --rm --net none busybox cat /etc/passwd) && stat -c %a busybox
 copy $N:/vol .; ls -d vol; D diff $N | grep -v vol; D start $N; copy $N:/vol .; D rm -v $N
 copy $N:/vol .
 
-## what is not there
+## missing paths
 filled; for s in /nosuch /d/a/ /d/a/. /d/nosuch/. ''; do copy $N:$s o; done; mkdir o; copy $N:/ o; ls o/d
 copy nosuch:/x o; copy o/f o; copy $N:/a $N:/b; D cp a; echo $?; D cp a b c; echo $?
 copy nosuch $N:/; copy nosuch/. $N:/; copy $N:/d/a /nosuch/dir/x; copy a:b c:d; copy $N:/x ./a:b
@@ -41,7 +41,7 @@ copy s/a $N:/nodir/x; copy s $N:/home/la; inside $N:/home; copy s/a $N:rel; copy
 copy s/e $N:/home/s/a; copy s/a $N:/home/s; mkdir -p z/a; copy z/a $N:/home/s; copy z/. $N:/home/s
 copy s/a $N:; inside $N:/rel; inside $N:/e; D exec $N stat -c '%Y %a %h' /home/s/a /home/s/h
 
-## into one that does not run
+## into a stopped container
 D create --net none --name $N busybox sh -c 'cat /f; ls -ln /d' >/dev/null; echo hello > f; mkdir d
 chown 3:4 f d; copy f $N:/; copy d $N:/; copy f $N:/d; copy f $N:/bin; D start -a $N
 D diff $N | sort; copy f $N:/again; inside $N:/again
@@ -53,7 +53,7 @@ copy x $N:/dev/null; echo y > 'c:d'; copy ./c:d $N:/c:d; copy $N:/c:d c; cat c; 
 D exec $N head -1 /etc/hosts; : > 'a b'; copy 'a b' $N:/; inside $N:'/a b'; echo w > .wh.x
 copy .wh.x $N:/; inside $N:/.wh.x; truncate -s 1000000 hole; copy hole $N:/; inside $N:/hole
 
-## volumes and what is read-only
+## volumes and read-only mounts
 D run -d --net none --name $N -v /vol -v $PWD:/ro:ro busybox sleep 1000 >/dev/null; echo x > x
 copy x $N:/vol/y; D exec $N cat /vol/y; copy x $N:/ro/y; copy $N:/ro/x z; inside $N:/vol; D rm -fv $N
 D run -d --read-only --net none --name $N -v /vol busybox sleep 1000 >/dev/null

@@ -1,4 +1,4 @@
-# events: what is told of containers, volumes and networks, in which words and with what about it.
+# events: actions and attributes of containers, volumes and networks.
 begin() { sleep 1.1; S=$(date +%s); sleep 0.1; }
 settle() { sleep 1.1; }  # moments count in whole seconds
 told() { D events --since $S --until 0s "$@" | sed -E "s/$N/c/g; s/[0-9a-f]{64}/ID/g; s/^[^ ]+Z //
@@ -8,7 +8,7 @@ told() { D events --since $S --until 0s "$@" | sed -E "s/$N/c/g; s/[0-9a-f]{64}/
 begin; D create --name $N -v /data -l k=v --net none busybox sh -c 'sleep 0.3; exit 3' >/dev/null
 D start $N; D wait $N; D rm -v $N >/dev/null; settle; told; told -f type=container --format '{{.Action}}'
 
-## what is done to one
+## actions on a container
 D run -d --net none --name $N busybox sleep 100 >/dev/null; begin
 D pause $N; sleep 1; D unpause $N; sleep 1  # or docker, which hears of it late, pauses it again
 D exec $N sh -c 'exit 4'; D top $N >/dev/null; D rename $N ${N}x; D kill -s USR1 ${N}x
@@ -18,7 +18,7 @@ settle; told -f type=container | grep -v -e stop -e die; told -f event=stop; tol
 told -f event=exec_start --format '{{.Action}}|{{.Status}}|{{.From}}|{{.Scope}}'
 told -f type=network --format '{{.Action}} {{.Type}} {{.Actor.Attributes.name}} {{.Actor}}'
 
-## run --rm, attached, and what cannot start
+## run --rm, attached, and failed starts
 begin; D run --rm --net none --name $N busybox true; echo hi | D run -i --net none --name $N busybox cat
 D run --name ${N}y --net none busybox nosuch 2>/dev/null; D rm ${N}y >/dev/null; D rm $N >/dev/null
 settle; told --filter event=attach --filter event=create --filter event=die --filter event=destroy
@@ -38,7 +38,7 @@ told -f event=create --format '{{.Time}} {{.TimeNano}}' | sed -E 's/[0-9]/9/g'
 D events --format '{{.Nope}}' --until 0s; echo $?; D events --format '{{' --until 0s; echo $?
 D events --since bad; echo $?; D events x; echo $?; D events -f x --until 0s; echo $?
 
-## as it happens
+## live events
 begin; D events --since $S --until $(($(date +%s) + 6)) -f container=$N --format '{{.Action}}' > out & sleep 1.5
 D create --net none --name $N busybox >/dev/null; D rm $N >/dev/null; wait; cat out
 D system events --until 0s --since 0s; echo $?

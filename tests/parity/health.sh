@@ -1,4 +1,4 @@
-# Health checks: flags and the image's, what becomes of a container, and what is told of it.
+# Health checks: from flags and from the image, their states, and their output.
 state() { D inspect -f '{{.State.Health.Status}}' $N; }
 until_is() { for i in $(seq 300); do [ "$(state)" = "$1" ] && break; sleep 0.1; done; echo "$1 $i" |
     sed 's/ [12]\?[0-9]\?[0-9]$//'; }
@@ -13,7 +13,7 @@ for f in '--health-cmd true' '--health-cmd true --health-interval 2s --health-ti
     D create --net none --name $N $f busybox >/dev/null; echo $?
     D inspect -f '{{json .Config.Healthcheck}} {{json .State}}' $N | sed 's/"Started.*//'; D rm $N; done
 
-## healthy, and not any more
+## healthy, then unhealthy
 touch go; slow='until test -e /go; do sleep 0.1; done; echo well'  # it starts for as long as we like
 sleep 1.1; S=$(date +%s); D run -d --net none --name $N --health-cmd "$slow; test ! -e /bad" \
     --health-interval 300ms --health-retries 2 busybox sleep 1000 >/dev/null
@@ -29,7 +29,7 @@ until D ps -a --format '{{.Status}}' -f name=$N | grep Exited; do sleep 0.1; don
 D events --since $S --until 0s -f container=$N -f event=health_status --format '{{.Action}}' | head -3
 D events --since $S --until 0s -f container=$N -f event=exec_start --format '{{.Action}}' | head -1
 
-## the start period, time-outs, and commands that are not there
+## the start period, timeouts, and missing commands
 D run -d --net none --name $N --health-cmd 'exit 3' --health-interval 30s --health-retries 1 \
     --health-start-period 30s --health-start-interval 300ms busybox sleep 1000 >/dev/null
 until last | grep -q 3; do sleep 0.1; done; state; D inspect -f '{{.State.Health.FailingStreak}}' $N
@@ -38,7 +38,7 @@ D rm -f $N; D run -d --net none --name $N --health-cmd 'echo x; sleep 50' --heal
 D rm -f $N; D run -d --net none --name $N --health-cmd nosuch --health-interval 300ms \
     --health-retries 1 busybox sleep 1000 >/dev/null; until_is unhealthy; last
 
-## the image's own
+## the image's health check
 D create --net none --name $N --health-cmd 'exit 0' --health-interval 300ms --health-retries 7 busybox
 D commit $N $N:h >/dev/null; D rm $N; D create --net none --name $N --health-interval 2s $N:h
 D inspect -f '{{json .Config.Healthcheck}}' $N; D rm $N; D create --no-healthcheck --net none --name $N $N:h

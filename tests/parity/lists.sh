@@ -1,4 +1,4 @@
-# Lists: which containers, images, volumes and networks there are, and in which form.
+# Lists of containers, images, volumes and networks, and their formats.
 # one world
 S=10.21$((P % 2 + 8)).4
 c() { sed -E "s/$N/c/g; s/10\.21[89]/10.x/g"; }
@@ -51,7 +51,7 @@ ps -a -f name=made --format '{{.Labels}}' | tr ',' '\n' | sort; ps -a -f name=ba
 ps -a -f name=good --format '{{upper .Names}} {{truncate .Image 3}} {{json .State}} {{split .Status " "}} {{join (split .Image "s") "_"}} {{title .State}} {{pad .State 1 2}}|'
 ## ps --format with conditions
 ps -a --format '{{if eq .State "running"}}{{.Names}} runs{{else}}{{printf "%-20s" .Names}}|{{end}}'
-## ps --format with what is not there
+## ps --format with an unknown field
 ps --format '{{.Nope}}'; ps --format '{{'; ps --format 'table {{.Nope}}'
 ## ps --format raw text
 ps -f name=on --format 'plain\ttext\n{{.Names}}'
@@ -171,7 +171,7 @@ nets -f id=$(D network ls -qf name=${N}n); nets -f name=n$; nets -f id=nosuch
 nets -f nosuch=x; nl x; nl --format '{{.Nope}}'; nl --format '{{'
 ## network inspect
 D network inspect -f '{{.Name}} {{.Driver}} {{.Scope}} {{.Internal}} {{.EnableIPv6}} {{json .Labels}} {{json .Options}} {{json .IPAM}}' ${N}i ${N}n | c
-## network inspect: who is on it
+## network inspect: its containers
 D network inspect -f '{{range .Containers}}{{.Name}} {{.IPv4Address}} {{.IPv6Address}}|{{end}}{{len .Containers}}' ${N}n | c; D network inspect host -f '{{.Driver}}'
 ## network inspect: wrong
 D network inspect nosuch; echo $?; D network inspect -f '{{.Nope}}' ${N}n; echo $?; D network nosuch > /dev/null; echo $?
@@ -195,13 +195,13 @@ D inspect -f '{{$n := .Name}}{{with .State}}{{printf "%s %d %q %v" $n .ExitCode 
 D inspect -f '{{upper .Name}} {{lower "AbC"}} {{title "abc"}} {{join .Args "+"}} {{split "a:b" ":"}} {{slice "abcdef" 1 3}} {{len .Name}}' ${N}bad | tr '[:upper:]' '[:lower:]' | c
 ## inspect -f: a whole part
 D inspect -f '{{json .HostConfig.LogConfig}} {{json .HostConfig.RestartPolicy}} {{.HostConfig.LogConfig}} {{.State.Health}}' ${N}good
-## inspect -f: what is not there
+## inspect -f: an unknown field
 D inspect -f '{{.Nope}}' ${N}bad; echo $?; D inspect -f '{{.State.Nope}}' ${N}bad; echo $?; D inspect -f '{{' ${N}bad; echo $?; D inspect -f '{{nosuch .Name}}' ${N}bad; echo $?
 ## inspect -f: JSON's names
 D inspect -f '{{.Id}}{{.ID}}' ${N}bad | c; D inspect -f '{{.HostConfig.Dns}}|{{.HostConfig.DNS}}' ${N}bad
 ## inspect: several kinds
 D inspect -f '{{.Name}}' ${N}v1 ${N}n ${N}bad | c; D inspect --type volume -f '{{.Name}}' ${N}v1 | c; D inspect --type nosuch x; echo $?
-## inspect: what is not there
+## inspect: an unknown name
 D inspect nosuch; echo $?; D inspect ${N}bad nosuch -f '{{.Name}}' | c; D inspect --type image ${N}bad; echo $?
 ## inspect -s
 D inspect -s -f '{{.SizeRw}} {{.SizeRootFs}}' ${N}bad; D inspect -f '{{.SizeRw}}' ${N}bad; D container inspect --size -f '{{.SizeRw}}' ${N}made
@@ -215,7 +215,7 @@ D image inspect -f '{{.Comment}}|{{.Author}}|{{json .Config.Cmd}}|{{json .Config
 D image inspect -f '{{json .RepoTags}} {{len .RepoDigests}} {{.RootFS.Type}} {{len .RootFS.Layers}}' $N/one:1 | c; D image inspect -f '{{.Nope}}' busybox; echo $?
 ## container of an ambiguous name
 D inspect -f '{{.Name}}' $(D ps -aqf name=${N}bad | cut -c1-10) | c; D inspect ''; echo $?; D ps -f name=; echo $?
-## port of what has none
+## port without published ports
 D port ${N}on; echo $?; D port ${N}bad 80; echo $?; D port nosuch; echo $?
 ## top
 D top ${N}on | awk '{ print $1, $2 != "", $NF }'; D top ${N}on -o pid,args | awk '{ print $2 }'; D top ${N}bad; echo $?
@@ -225,17 +225,17 @@ D diff ${N}bad | sort; D diff ${N}made; echo $?; D diff nosuch; echo $?
 D logs ${N}good; D logs --tail 0 ${N}good; D logs -t ${N}good; D container logs ${N}bad; D logs nosuch; echo $?
 ## export
 D export ${N}bad | tar tf - | grep -e '^f$' -e '^bin/sh$'; D export -o /nosuch/x ${N}bad; echo $?; D export nosuch; echo $?
-## wait for what has ended
+## wait for a stopped container
 D wait ${N}bad ${N}good; D wait nosuch; echo $?
 ## save and load of names
 D save $N/one:1 $N/two -o i.tar; D save nosuch; echo $?; D load -qi i.tar | c | sort; D load -i /nosuch; echo $?
-## stats of one
+## stats of one container
 D stats --no-stream --format '{{.Name}} {{.PIDs}}' ${N}on | c; D stats --no-stream nosuch; echo $?
 ## exec in states that refuse it
 D exec ${N}bad true; echo $?; D exec ${N}held true; echo $?; D exec nosuch true; echo $?; D exec ${N}on nosuch > /dev/null; echo $?
 ## exec
 D exec ${N}on sh -c 'exit 5'; echo $?; D exec -e A=1 -w /tmp -u 1 ${N}on sh -c 'echo $A; pwd; id -u'; D exec -it ${N}on true; echo $?; D container exec ${N}on hostname | wc -c
-## attach where it cannot be
+## attach in wrong states
 D attach ${N}bad; echo $?; D attach ${N}held; echo $?; D attach nosuch; echo $?
 ## pause and unpause in wrong states
 D pause ${N}held; echo $?; D pause ${N}bad; echo $?; D unpause ${N}on; echo $?; D container unpause nosuch; echo $?
@@ -277,7 +277,7 @@ D network connect nosuch ${N}on; echo $?; D network connect ${N}n nosuch; echo $
 D pull; echo $?; D push; echo $?; D pull BAD; echo $?; D push nosuch/nosuch; echo $?
 ## groups without a command
 for g in container image network volume system; do D $g nosuch > /dev/null; echo $?; done
-## words that are no command
+## unknown commands
 D nosuch; echo $?; D --nosuch > /dev/null; echo $?; D -v > /dev/null; echo $?
 ## help
 for w in '' ps image 'network create'; do D help $w > /dev/null; echo $?; done; D container run --help > /dev/null; echo $?
@@ -291,7 +291,7 @@ D info --format '{{.OSType}} {{.Architecture}} {{.NCPU}} {{.Containers}} {{.Cont
 for g in container volume network image; do D $g prune -f --filter nosuch=x; echo $?; done
 ## a group's unknown command
 D image nosuch; echo $?
-## exec: a program that is not there
+## exec: a missing program
 # differs: docker says so on standard output, where a script takes it for the program's
 D exec ${N}on nosuch; echo $?
 ## run -v with a relative path

@@ -1,4 +1,4 @@
-# Logs that are begun anew when they are full.
+# Log rotation.
 lines() { seq -f "line %g" $1; }
 
 ## options

@@ -1,4 +1,4 @@
-# Ports and names.
+# Published ports and names.
 # alone: `ps` shows all containers of a daemon
 # networked
 

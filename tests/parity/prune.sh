@@ -1,4 +1,4 @@
-# prune: which containers and volumes go, and what is said of it.
+# prune: which containers and volumes are removed, and the output.
 pruned() { "$@"; echo $?; }
 
 ## containers

@@ -1,11 +1,11 @@
-# Of all commands, what seldom is asked for: volumes that are mounts, parts of them, keys that detach.
+# Rare features: volumes that are mounts, volume-subpath, detach keys.
 
 ## restart keeps what --rm would remove
 D run -d --rm --net none --name $N busybox sleep 100; D restart -t 0 $N
 D ps -a -f name=$N --format '{{.Names}} {{.State}}'; D inspect -f '{{.HostConfig.AutoRemove}}' $N
 D stop -t 0 $N; until [ -z "$(D ps -aq -f name=$N)" ]; do sleep 0.1; done
 
-## run -a, and -d beside it
+## run -a, with -d
 for a in '-a stdout' '-a stderr' '-a stdout -a stderr' '-a stdin' '-a stdin -a stdout' '-a STDERR -i' \
     '-a stdin -i'; do
     echo "== $a"; echo in | D run --rm --net none $a busybox sh -c 'echo o; echo e >&2; cat' 2>e
@@ -28,7 +28,7 @@ D attach --detach-keys ctrl-x,ctrl-% $N; echo $?
 D run -d --net none -h hh --name $N busybox sleep 100
 D run --rm --net container:$N busybox hostname; D run --rm --uts host -h x busybox true; echo $?
 
-## a volume in memory
+## a volume on tmpfs
 D volume create -o type=tmpfs -o device=tmpfs -o o=size=1m,uid=1000,noexec $N
 D volume inspect -f '{{json .Options}} {{json .Labels}} {{.Driver}}' $N
 D run --rm --net none -v $N:/v busybox sh -c 'df -k /v | tail -1 | awk "{print \$1,\$2}"
@@ -43,7 +43,7 @@ D run --rm --net none --mount \
     type=volume,dst=/etc,volume-opt=type=tmpfs,volume-opt=device=x,volume-opt=o=size=1m \
     busybox sh -c 'grep -c root: /etc/passwd; df -k /etc | tail -1 | awk "{print \$1,\$2}"'
 
-## a volume that is a directory of the host
+## a volume that is a bind mount
 mkdir src; echo x > src/f; D volume create -o type=none -o device=$PWD/src -o o=bind $N
 D run --rm --net none -v $N:/v busybox sh -c 'cat /v/f; echo y > /v/g'; cat src/g
 D create --net none -v $N:/v --name $N busybox; echo z > z; D cp z $N:/v/z; cat src/z
@@ -51,7 +51,7 @@ D cp $N:/v/f - | tar -t; D rm $N; D volume rm $N; ls src
 D volume create -o type=none -o device=$PWD/src -o o=bind,ro $N
 D run --rm --net none -v $N:/v busybox touch /v/f; echo $?; D volume rm $N
 
-## options that make no volume
+## invalid volume options
 for o in '-o bad=x' '-o o=bind' '-o type=tmpfs' '-o size=1m'; do D volume create $o $N; echo $?; done
 D volume create -o type=none -o device=/nosuch -o o=bind $N
 D run --name $N --net none -v $N:/v busybox true; echo $?
@@ -60,7 +60,7 @@ D volume create -o type=nosuch -o device=x $N; D run --rm --net none -v $N:/v bu
 D volume rm $N; D volume create $N; D volume create -o type=tmpfs -o device=tmpfs $N
 D volume inspect -f '{{json .Options}}' $N; D volume rm $N
 
-## parts of a volume
+## volume-subpath
 D run --rm --net none -v $N:/v busybox sh -c \
     'mkdir -p /v/a/b; echo x > /v/a/f; ln -s /etc /v/link; ln -s a /v/good; echo y > /v/file'
 for s in a a/b link good file ../x nosuch /a; do echo "== $s"
@@ -71,7 +71,7 @@ D run -d --name $N --net none --mount type=volume,src=$N,dst=/w,volume-subpath=a
 D exec $N ls /w; echo z > z; D cp z $N:/w/z; D stop -t 0 $N; D cp $N:/w/f - | tar -t
 D start $N; D exec $N ls /w; D rm -f $N; D volume rm $N
 
-## read-only, with what is mounted below
+## read-only bind mounts with submounts
 mkdir s s/m; mount -t tmpfs none s/m
 for m in '' ,bind-recursive=writable ,bind-recursive=disabled \
     ,bind-recursive=readonly,bind-propagation=rprivate; do
@@ -82,7 +82,7 @@ for m in bind-recursive=readonly bind-recursive=writable readonly,bind-recursive
     bind-recursive=x src=; do
     D run --rm --net none --mount type=bind,src=/tmp,dst=/v,$m busybox true; echo $?; done
 
-## addresses are for networks that people make
+## --ip needs a user-defined network
 D run --rm --ip 1.2.3.4 busybox true; echo $?
 
 ## update with values that change nothing
@@ -92,7 +92,7 @@ for f in '-c 0' '-m 0' '--cpus 0' --restart= '--pids-limit 0' --cpuset-cpus= '--
     D update $f $N >o 2>&1; echo "$? $f"; done; D update $N; echo $?
 D inspect -f '{{.HostConfig.CpuShares}} {{.HostConfig.Memory}} {{.HostConfig.MemorySwap}}' $N
 
-## what says that this is a container, and what is said about it
+## /.dockerenv and inspect
 D run --rm --net none busybox sh -c 'ls -l /.dockerenv | cut -c1-10; wc -c < /.dockerenv; ls -A /'
 D create --net none --name $N busybox; D diff $N; D export $N | tar -t | grep dockerenv
 D commit $N $N:c >/dev/null; D run --rm --net none $N:c ls -A /; D rmi $N:c >/dev/null
@@ -104,14 +104,14 @@ D create --net none --name $N busybox sh -c 'stat -c %u /d; ls /d; rm -f /d/*; c
 mkdir d; touch d/x; D cp d $N:/; D commit -c 'VOLUME /d' $N $N:v >o; D rm $N; D run --net none --name $N $N:v
 D start -a $N; D cp $N:/d - | tar -t; D rm -fv $N; D rmi $N:v >o
 
-## options of storage that nobody has
+## unknown storage options
 for o in x=y size; do D create --storage-opt $o --net none busybox; echo $?; done
 
-## a filter of prune that there is not
-# differs: minidock refuses it before it asks whether to go on, docker after that
+## prune: an unknown filter
+# differs: minidock refuses it before the confirmation, docker after it
 echo n | D image prune --filter x=y; echo $?; echo n | D container prune --filter x=y; echo $?
 
-## the keys that detach
+## --detach-keys
 typed() { script -qec "tty > tty; $1; echo code \$?" typescript | tr -d '\r' | sed 's/minidock: //'; }
 raw() { until stty -a -F "$(cat tty 2>&1)" 2>/dev/null | grep -q -e -icanon; do sleep 0.1; done; rm tty; }
 D run -dit --net none --name $N busybox cat >o

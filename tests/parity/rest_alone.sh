@@ -1,4 +1,4 @@
-# Of all commands, what tells of everything that there is: events of images, system df -v.
+# Commands that report on all objects: events of images, system df -v.
 # Other tests' images and layers are not to be told of.
 { D builder prune -af; D image prune -f; D images --format '{{.Repository}} {{.ID}}' | while read -r name id; do
     [ "$name" = busybox ] || D rmi -f "$id"; done; } >/dev/null 2>&1
@@ -14,7 +14,7 @@ D import e.tar $N:imp >o; D import e.tar >o; D rmi $N:c $N:imp >o; D rm $N >o
 D image prune -f >o; told; told -f type=image -f event=delete | wc -l
 told -f type=image -f event=tag --format '{{.Status}} {{.Action}} {{.From}} {{.Actor.Attributes.name}}'
 
-## events of what is attached, resized and pruned
+## events of attach, resize and prune
 begin; D run -dit --net none --name $N busybox sh >o
 raw() { until stty -a -F "$(cat tty 2>&1)" 2>/dev/null | grep -q -e -icanon; do sleep 0.1; done; }
 (raw; printf '\020\021') | script -qec "tty > tty; stty rows 10 cols 20; $D attach $N" typescript >o

@@ -1,4 +1,4 @@
-# Restart policies: what is said, who comes back, and what ends it.
+# Restart policies: output, which containers restart, and what ends the policy.
 
 # `ends` waits for the end of a container, `pauses` for a pause of three seconds, the sixth, which
 # is seen however slow the machine is.
@@ -14,7 +14,7 @@ goes_on() { until D inspect -f '{{.State.Status}} {{.RestartCount}}' "$1" |
 runs() { until is "$1" '{{.RestartCount}} {{.State.Status}}' "$2 running"
          do sleep 0.05; done; }
 
-## what is refused
+## refused options
 for p in always:3 on-failure:-1 on-failure:x no:1 bogus on-failure:2:3 :3 Always; do
     D create --restart $p busybox true; echo $?; D run --restart $p busybox true; echo $?
 done
@@ -53,7 +53,7 @@ pauses $N; D start $N; echo $?; D rm $N; echo $?; D port $N; D logs -n 1 -f $N
 D wait $N; pauses $N; D stop $N; echo $?; D wait $N
 D inspect -f '{{.State.Status}} {{.State.ExitCode}}' $N; D rm $N
 
-## stop, kill and restart end or keep it
+## stop, kill and restart
 D run -d --net none --name $N --restart always --stop-signal KILL busybox sleep 100
 D stop $N; sleep 0.4; show $N; D start $N; show $N; D kill $N; sleep 0.4; show $N
 D start $N; D restart $N; show $N; D rm -f $N
@@ -64,7 +64,7 @@ pauses $N; D kill -s USR1 $N; ends $N; D inspect -f '{{.State.ExitCode}}' $N
 D start $N; pauses $N; D restart $N; pauses $N; D kill $N; ends $N
 D inspect -f '{{.State.ExitCode}}' $N; D rm $N
 
-## a signal that means the end, and one that does not
+## signals that end the policy, and others
 for s in '' '--stop-signal TERM'; do for p in always unless-stopped on-failure; do
     D run -d --net none --name $N $s --restart $p busybox sh -c \
         'trap "echo got" USR1; echo ready; while [ ! -e /end ]; do sleep 0.05; done
@@ -73,14 +73,14 @@ for s in '' '--stop-signal TERM'; do for p in always unless-stopped on-failure; 
     D kill -s USR1 $N; until D logs $N | grep -q got; do sleep 0.05; done
     D exec $N touch /end; goes_on $N; show $N; D rm -f $N; done; done
 
-## a signal by way of the attached command
+## a signal to the attached command
 for s in TERM USR1; do
     $D run --net none --name $N --restart always busybox sh -c \
         "trap 'exit 5' $s; echo ready; while :; do sleep 0.05; done" > out$s & p=$!
     until grep -q ready out$s; do sleep 0.05; done; kill -$s $p
     wait $p; echo $?; ends $N; show $N; D rm $N; done
 
-## what cannot be started
+## containers that fail to start
 D run -d --net none --name $N --restart always busybox /nosuch; echo $?
 D inspect -f '{{.State.Running}} {{.State.ExitCode}} {{.RestartCount}}' $N; D rm $N
 D run -d --net none --name $N --restart always busybox \

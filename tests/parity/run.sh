@@ -102,7 +102,7 @@ D run --rm --net none --device /dev/null:/dev/zz:r busybox ls -l /dev/zz | cut -
 D run --rm --net none --device /dev/null:/dev/zz:bad busybox true; echo $?
 D run --rm --net none busybox ls -l /dev | awk '{print $1,$NF}' | grep -v total | sort
 
-## devices that are not there
+## missing devices
 for f in /dev/nope /etc/passwd /dev/nope:/dev/x:r; do
     D run --name $N --net none --device $f busybox true; echo $?
     D inspect -f '{{.State.Status}} {{.State.ExitCode}}' $N; D start $N; echo $?

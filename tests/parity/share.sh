@@ -28,7 +28,7 @@ D inspect -f '{{json .HostConfig.VolumesFrom}} {{len .Mounts}}' ${N}x; D rm -v $
 D start ${N}x; D inspect -f '{{range .Mounts}}{{.Destination}} {{end}}' ${N}x | tr ' ' '\n' | sort
 D rm -v ${N}x; D volume rm nv$N
 
-## paths that are not clean: -v
+## unclean paths: -v
 mkdir d; F='{{range .Mounts}}{{.Type}} {{.Destination}} {{.RW}} [{{.Mode}}]{{if eq .Type "bind"}} {{.Source}}{{end}}{{println}}{{end}}{{json .HostConfig.Binds}} {{json .Config.Volumes}}'
 V() { echo "$*"; D create --net none --name $N "$@" busybox true >/dev/null; echo $?; D inspect -f "$F" $N | sed "s|$PWD|PWD|" | sort; D rm -v $N; }
 for v in a:/v x:/a/../b x://v/ x:/v/. nv$N:/a/../b nv$N://v/ nv$N:/v/./w/:ro nv$N:/v//w:z nv$N:/../v \
@@ -38,7 +38,7 @@ V -v nv$N:/v -v nv$N:/w/../v; V -v nv$N:/v -v /v/; V -v v -v nv$N:/v; V -v nv$N:
 V -v nv$N:/v --tmpfs /v/; V -v nv$N:/v/ --tmpfs /v; V -v /v --tmpfs /v/; V -v /v/ --tmpfs /v
 D run --rm --net none -v v -v nv$N://w/ busybox sh -c 'grep -o " /[vw] " /proc/self/mountinfo | sort'; D volume rm nv$N
 
-## paths that are not clean: --mount, --tmpfs
+## unclean paths: --mount, --tmpfs
 F='{{range .Mounts}}{{.Type}} {{.Destination}} {{.RW}} [{{.Mode}}]{{if eq .Type "bind"}} {{.Source}}{{end}}{{println}}{{end}}{{json .HostConfig.Mounts}} {{json .HostConfig.Tmpfs}}'
 V() { echo "$*"; D create --net none --name $N "$@" busybox true >/dev/null; echo $?; D inspect -f "$F" $N | sort; D rm -v $N; }
 for m in dst=/a/./b dst=/v/ dst=//v dst=/a/../v dst=/a/.. dst=v dst=./v; do
@@ -49,7 +49,7 @@ V --mount dst=/v,src=nv$N --mount dst=/v/,src=nw$N; V --mount dst=/v,src=nv$N --
 D run --rm --net none --tmpfs //t/ --mount type=tmpfs,dst=//u/ busybox sh -c 'grep -o " /[tu] " /proc/self/mountinfo | sort'
 D volume rm nv$N
 
-## paths that are not clean: --volumes-from
+## unclean paths: --volumes-from
 D create --net none --name $N -v nv$N:/v/ -v /tmp:/b/../c -v an/ -v nw$N:/etc:nocopy busybox >/dev/null
 F='{{range .Mounts}}{{.Type}} {{.Destination}} {{.RW}} [{{.Mode}}]{{println}}{{end}}'; D inspect $N | grep -A99 '"Mounts"' | grep -B99 '"Config"' | grep -o '"[A-Za-z]*":' | sort | uniq -c
 V() { echo "${*/$N/n}"; D create --net none --name ${N}x "$@" busybox true >/dev/null; echo $?; D inspect -f "$F" ${N}x | sort; D rm -v ${N}x; }

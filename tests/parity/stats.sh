@@ -1,4 +1,4 @@
-# stats: columns and formats, the kernel's numbers as far as they can be foreseen.
+# stats: columns and formats, and those of the kernel's numbers that are predictable.
 numbers() { sed -E 's/[0-9.]+[kKMG]?i?B/<bytes>/g; s/[0-9.]+%/<percent>/g'; }
 
 ## once
@@ -13,7 +13,7 @@ echo $?; D container stats --no-stream --format '{{.Container}}' aa3
 D pause aa1; D stats --no-stream --format '{{.Name}} {{.CPUPerc}} {{.PIDs}}' aa1
 D rm -f aa1 aa2 aa3; D stats --no-stream; D stats --no-stream --format '{{.Name}}'
 
-## a busy one, again and again
+## a busy container, repeatedly
 D run -d --net none --name $N --cpus 0.5 busybox sh -c 'while :; do :; done' >/dev/null; sleep 1
 timeout 6 $D stats --format '{{.CPUPerc}}' $N > out; echo $?
 awk -F. '/%/ { n++; gsub("[^0-9]", "", $1); if ($1 > 20 && $1 < 90) ok++ } END { print (ok > 1) }' out

@@ -1,4 +1,4 @@
-# system df and system prune: what takes how much, and what goes.
+# system df and system prune: disk usage, and what is removed.
 # Other tests' images and layers are not to be counted.
 { D builder prune -af; D image prune -f; D images --format '{{.Repository}} {{.ID}}' | while read -r name id; do
     [ "$name" = busybox ] || D rmi -f "$id"; done; } >/dev/null 2>&1
@@ -12,7 +12,7 @@ D tag im2 im3; D system df; D system df --format '{{json .}}'; D system df --for
 D system df --format 'table {{.Type}}\t{{.Reclaimable}}'; D system df x; echo $?
 D system df --format '{{.Nope}}'; echo $?; D rm -f $N ${N}b; D rmi im2 im3 >/dev/null; D volume rm $N ${N}e
 
-## the questions of prune
+## the confirmation of prune
 echo n | D system prune; echo $?; echo n | D system prune -a --volumes; echo n | D system prune --filter label=a
 D system prune -f --volumes --filter until=1h; echo $?; D system prune -f --filter nosuch=1; echo $?
 D system prune -f --filter until=bad; echo $?; D system prune x; echo $?

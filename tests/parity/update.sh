@@ -1,4 +1,4 @@
-# update: which limits change, what is refused, and what the kernel has of it.
+# update: which limits change, errors, and the kernel's values.
 has() { D inspect -f '{{.HostConfig.Memory}} {{.HostConfig.MemorySwap}} {{.HostConfig.MemoryReservation}}
         {{.HostConfig.CpuShares}} {{.HostConfig.NanoCpus}} {{.HostConfig.CpuPeriod}}
         {{.HostConfig.CpuQuota}} {{.HostConfig.CpusetCpus}} {{json .HostConfig.PidsLimit}}
@@ -7,7 +7,7 @@ changed() { D update "$@" $N; echo "$? $*"; has; }
 kernel() { D exec $N sh -c 'cd /sys/fs/cgroup && cat */memory.limit_in_bytes */cpu.cfs_quota_us \
     */cpu.shares */cpuset.cpus */pids.max */memory.soft_limit_in_bytes' 2>/dev/null | sort -u; }
 
-## limits of one that runs
+## limits of a running container
 D run -d --net none --name $N busybox sleep 100 >/dev/null; D update $N; echo $?
 for m in 100m '300m --memory-swap 500m' 600m; do changed -m $m; done; changed --memory-swap -1
 changed -m 1m; changed --cpus 0.5; changed --cpu-quota 50000; changed --cpu-shares 512

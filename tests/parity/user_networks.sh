@@ -1,4 +1,4 @@
-# Networks that people make: names, addresses, who reaches whom, and what changes while it runs.
+# User-defined networks: names, addresses, reachability, and changes at run time.
 # alone: both engines choose subnets of the machine, and `ps` shows all containers of a daemon
 # networked
 S=10.22$((P % 2)).7; T=10.22$((P % 2)).8
@@ -34,7 +34,7 @@ for o in "--subnet $S.128/25" "--subnet $S.1/24" "--gateway $T.1" "--ip-range $T
     "-d nosuch" "-d host" "-d null" "--subnet $T.0/24 --subnet $T.0/25"; do
     D network create $o ${N}x; echo $?; done; D network rm $N
 
-## addresses that are asked for
+## requested addresses
 D network create --subnet $S.0/24 $N > /dev/null; D network create ${N}x > /dev/null
 D run -d --name ${N}a --network $N --ip $S.50 busybox sleep 100 > /dev/null
 D run --rm --network $N --ip $S.50 busybox true; echo $?
@@ -75,7 +75,7 @@ D exec ${N}a nslookup nosuch.example | grep -o SERVFAIL | head -1
 D inspect -f '{{json .NetworkSettings.Ports}} {{range .NetworkSettings.Networks}}{{.Gateway}}|{{end}}' ${N}a
 D network inspect -f '{{.Internal}}' $N; D rm -f ${N}a; D network rm $N
 
-## published ports, and who reaches whom
+## published ports and reachability
 D network create --subnet $S.0/24 $N > /dev/null; D network create --subnet $T.0/24 ${N}x > /dev/null
 web --network $N -p $P:80
 D run -d --name ${N}o --network ${N}x busybox sleep 100 > /dev/null

@@ -1,7 +1,7 @@
 """The probes of lab 07: real connections between the host, the boxes and the LAN.
 
-One box runs all the time; who needs a second one starts it. The exam makes its sockets inside the
-boxes' network namespaces itself, so the command in a box is a mere sleep.
+One box runs all the time; a probe that needs a second one starts it. The exam creates its sockets
+inside the boxes' network namespaces itself, so the command in a box is only a sleep.
 """
 
 import json

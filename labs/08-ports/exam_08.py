@@ -78,7 +78,7 @@ def published(sandbox: Sandbox, address: str, *ports: str) -> Box:
     return Box(running, running.command.network())
 
 
-def way_out(exam: Exam) -> str:
+def outgoing(exam: Exam) -> str:
     lan = exam.of(host_and_lan).neighbour
     with lan.listen(9000) as server:
         seen = exam.of(host_and_lan).web.net.connect(lan.address, 9000, server)

@@ -166,9 +166,9 @@ def expect(process: Process, field: str, wanted: int) -> str:
     differ = [f"{number} too much" for number in range(64) if (has & ~wanted) >> number & 1]
     differ += [f"{number} missing" for number in range(64) if (wanted & ~has) >> number & 1]
     names = {number: name for name, number in NUMBERS.items()}
-    told = [f"{names.get(int(text.split()[0]), 'capability')} {text}" for text in differ[:3]]
+    parts = [f"{names.get(int(text.split()[0]), 'capability')} {text}" for text in differ[:3]]
     more = f" and {len(differ) - 3} more" if len(differ) > 3 else ""
-    raise Failure(f"{field} is {has:016x}, not {wanted:016x}: {', '.join(told)}{more}")
+    raise Failure(f"{field} is {has:016x}, not {wanted:016x}: {', '.join(parts)}{more}")
 
 
 def default_capabilities(exam: Exam) -> str:

@@ -123,10 +123,10 @@ def gid_map(exam: Exam) -> str:
 def is_only_the_user(seen: UserBox, kind: str, lines: list[tuple[int, int, int]]) -> str:
     """Check for one line: 0 inside is the user who started the box."""
     base = outside(seen.sandbox, 0)
-    told = [f"{first} {there - base} {many}" for first, there, many in lines]
-    if told != [f"0 {USER} 1"]:
-        raise Failure(f"{kind}_map should be one line, 0 {USER} 1, and is: {told or 'empty'}")
-    return f"{kind}_map is {told[0]}"
+    entries = [f"{first} {there - base} {many}" for first, there, many in lines]
+    if entries != [f"0 {USER} 1"]:
+        raise Failure(f"{kind}_map should be one line, 0 {USER} 1, and is: {entries or 'empty'}")
+    return f"{kind}_map is {entries[0]}"
 
 
 def namespaces_belong(exam: Exam) -> str:
@@ -153,7 +153,7 @@ def owner_of(process: Process, kind: str) -> str:
         os.close(namespace)
 
 
-# Who is who --------------------------------------------------------------------------------------
+# Identities --------------------------------------------------------------------------------------
 
 
 def root_inside(exam: Exam) -> str:

@@ -1,4 +1,4 @@
-/* box run ROOTFS COMMAND [ARG...]: a container, made by hand.
+/* box run ROOTFS COMMAND [ARG...]: a container, made without a container engine.
  *
  * This file is given. What you write stands in process.c, root.c and escape.c.
  *
@@ -27,7 +27,7 @@ static int usage(void)
     return EXIT_BOX;
 }
 
-/* What the child does until it is the command. */
+/* Run the parts in the child, then execute the command. */
 static void child(struct box *box)
 {
     root_inside(box);

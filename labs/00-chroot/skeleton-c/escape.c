@@ -4,7 +4,7 @@
 
 #include "box.h"
 
-/* Print a file of the outside, from inside a chroot. Returns 0. */
+/* Print a file outside, from inside a chroot. Returns 0. */
 int escape(const char *path)
 {
     /* TODO: leave the root that this process was given, and read the file */

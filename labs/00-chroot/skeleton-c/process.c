@@ -4,7 +4,7 @@
 
 #include "box.h"
 
-/* Fork a child that runs body(box), and that never returns from here; returns the child's pid. */
+/* Fork a child that runs body(box) and never returns; returns the child's pid. */
 pid_t process_start(void (*body)(struct box *), struct box *box)
 {
     /* TODO: fork. In the child: body(box), and then _exit, whatever happens. */
@@ -13,7 +13,7 @@ pid_t process_start(void (*body)(struct box *), struct box *box)
     fail("process_start", box->rootfs);
 }
 
-/* Become the command; else end as a shell would: 127 not found, 126 not allowed. */
+/* Execute the command; if that fails, exit as a shell would: 127 not found, 126 not allowed. */
 _Noreturn void process_execute(char **command)
 {
     /* TODO: execvp */
@@ -21,7 +21,7 @@ _Noreturn void process_execute(char **command)
     fail("process_execute", command[0]);
 }
 
-/* Wait for the child's end; returns its exit code, 128 + N where signal N ended it. */
+/* Wait for the child; returns its exit code, 128 + N if signal N killed it. */
 int process_wait(pid_t pid)
 {
     /* TODO: waitpid */

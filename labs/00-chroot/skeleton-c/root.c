@@ -4,7 +4,7 @@
 
 #include "box.h"
 
-/* Make box->rootfs the directory that / means for this process and all that it starts. */
+/* Make box->rootfs the root directory of this process and its children. */
 void root_inside(struct box *box)
 {
     /* TODO: chroot, and one thing more that everybody forgets */

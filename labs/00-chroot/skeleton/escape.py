@@ -2,8 +2,8 @@
 
 
 def escape(arguments):
-    """Print a file of the outside, from inside a chroot; arguments: [its path]. Returns 0."""
-    # TODO: leave the root that this process was given, and read the file
+    """Print a file outside, from inside a chroot; arguments: [its path]. Returns 0."""
+    # TODO: escape from the root of this process, and read the file
     raise NotImplementedError("escape.escape is not written yet")
 
 

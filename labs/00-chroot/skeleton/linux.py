@@ -1,7 +1,7 @@
-"""System calls that Python's os has no function for (or has one only in newer versions).
+"""System calls that Python's os module lacks (or has only in newer versions).
 
-Given: this file is the same in all labs. Each function is the system call of that name, and raises
-OSError with the kernel's errno where it fails. See man 2 NAME.
+Given: this file is the same in all labs. Each function makes the system call of that name, and
+raises OSError with the kernel's errno if it fails. See man 2 NAME.
 """
 
 import ctypes
@@ -33,7 +33,7 @@ def _checked(result, *subject):
 
 
 def unshare(flags):
-    """Leave the namespaces of these kinds for new ones."""
+    """Move this process to new namespaces of these kinds."""
     _checked(_libc.unshare(flags), f"unshare({flags:#x})")
 
 
@@ -46,18 +46,18 @@ def mount(source, target, kind, flags=0, options=""):
 
 
 def umount2(target, flags=0):
-    """Take a mount away; MNT_DETACH: out of sight now, and away when nobody uses it."""
+    """Unmount; MNT_DETACH: detach it now, and release it when it is no longer used."""
     _checked(_libc.umount2(os.fsencode(target), flags), target)
 
 
 def pivot_root(new_root, put_old):
-    """Make new_root the root, and hang the old root at put_old, which is below it."""
+    """Make new_root the root mount, and move the old root to put_old, which is below it."""
     paths = os.fsencode(new_root), os.fsencode(put_old)
     _checked(_libc.syscall(_NUMBERS["pivot_root"], *paths), new_root)
 
 
 def openat2(directory, path, flags, resolve):
-    """Open path as seen from directory (a descriptor); RESOLVE_IN_ROOT: as if it were the root.
+    """Open path relative to directory (a descriptor); RESOLVE_IN_ROOT: as if it were the root.
 
     Then neither a symbolic link nor .. leads out of it. Returns a descriptor, closed by execve.
     """
@@ -67,12 +67,12 @@ def openat2(directory, path, flags, resolve):
 
 
 def sethostname(name):
-    """Name this UTS namespace."""
+    """Set the host name of this UTS namespace."""
     encoded = os.fsencode(name)
     _checked(_libc.sethostname(encoded, len(encoded)))
 
 
 def prctl(option, *arguments):
-    """Change something about this process: PR_... says what."""
+    """Change an attribute of this process: PR_... names it."""
     words = [ctypes.c_ulong(word) for word in (*arguments, 0, 0, 0, 0)[:4]]
     return _checked(_libc.prctl(option, *words))

@@ -2,6 +2,6 @@
 
 
 def inside(box):
-    """Make box.rootfs the directory that / means for this process and all that it starts."""
-    # TODO: os.chroot, and one thing more that everybody forgets
+    """Make box.rootfs the root directory of this process and its children."""
+    # TODO: os.chroot, and one more call that is easily forgotten
     raise NotImplementedError("root.inside is not written yet")

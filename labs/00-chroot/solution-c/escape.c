@@ -16,7 +16,7 @@ static bool at_the_top(void)
     return here.st_dev == above.st_dev && here.st_ino == above.st_ino;
 }
 
-/* Print a file of the outside, from inside a chroot. Returns 0.
+/* Print a file outside, from inside a chroot. Returns 0.
  *
  * The root stops .. only if the lookup passes it. So the root is moved further down, while this
  * process stays above it; from there, nothing stops the lookup. */

@@ -7,21 +7,21 @@
 
 #include "box.h"
 
-/* Fork a child that runs body(box), and that never returns from here; returns the child's pid. */
+/* Fork a child that runs body(box) and never returns; returns the child's pid. */
 pid_t process_start(void (*body)(struct box *), struct box *box)
 {
-    fflush(NULL);               /* or what is still in the buffers is written twice */
+    fflush(NULL);               /* otherwise buffered output is written twice */
     pid_t pid = fork();
     if (pid < 0)
         fail("fork", "");
     if (pid == 0) {
         body(box);
-        _exit(125);             /* exit() would run what the parent has registered for its end */
+        _exit(125);             /* exit() would run the parent's exit handlers */
     }
     return pid;
 }
 
-/* Become the command; else end as a shell would: 127 not found, 126 not allowed. */
+/* Execute the command; if that fails, exit as a shell would: 127 not found, 126 not allowed. */
 _Noreturn void process_execute(char **command)
 {
     execvp(command[0], command);
@@ -29,7 +29,7 @@ _Noreturn void process_execute(char **command)
     _exit(errno == ENOENT ? 127 : 126);
 }
 
-/* Wait for the child's end; returns its exit code, 128 + N where signal N ended it. */
+/* Wait for the child; returns its exit code, 128 + N if signal N killed it. */
 int process_wait(pid_t pid)
 {
     int status;

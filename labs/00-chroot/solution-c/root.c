@@ -3,11 +3,11 @@
 
 #include "box.h"
 
-/* Make box->rootfs the directory that / means for this process and all that it starts. */
+/* Make box->rootfs the root directory of this process and its children. */
 void root_inside(struct box *box)
 {
     if (chroot(box->rootfs) < 0)
         fail("chroot", box->rootfs);
-    if (chdir("/") < 0)         /* or the working directory is still outside */
+    if (chdir("/") < 0)         /* otherwise the working directory stays outside */
         fail("chdir", "/");
 }

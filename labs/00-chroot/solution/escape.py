@@ -6,7 +6,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 def escape(arguments):
-    """Print a file of the outside, from inside a chroot; arguments: [its path]. Returns 0.
+    """Print a file outside, from inside a chroot; arguments: [its path]. Returns 0.
 
     The root stops `..` only if the lookup passes it. So the root is moved further down, to HERE,
     while this process stays above it; from there, nothing stops the lookup.

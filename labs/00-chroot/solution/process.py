@@ -5,8 +5,8 @@ import sys
 
 
 def start(body):
-    """Fork a child that runs body(), and that never returns from here; returns the child's pid."""
-    sys.stdout.flush()  # or what is still in the buffer is written twice
+    """Fork a child that runs body() and never returns; returns the child's pid."""
+    sys.stdout.flush()  # otherwise buffered output is written twice
     pid = os.fork()
     if pid:
         return pid
@@ -15,11 +15,11 @@ def start(body):
     except BaseException as error:
         print(f"box: {describe(error)}", file=sys.stderr)
     finally:
-        os._exit(125)  # exit() would run what the parent has registered for its own end
+        os._exit(125)  # exit() would run the parent's exit handlers
 
 
 def describe(error):
-    """The error in words; for one that nobody foresaw, with the line that it came from."""
+    """Describe an error; for an unexpected one, with its line."""
     if isinstance(error, (OSError, NotImplementedError)):
         return str(error)
     trace = error.__traceback__
@@ -29,7 +29,7 @@ def describe(error):
 
 
 def execute(command):
-    """Become the command; else end as a shell would: 127 not found, 126 not allowed."""
+    """Execute the command; if that fails, exit as a shell would: 127 not found, 126 not allowed."""
     try:
         os.execvp(command[0], command)
     except FileNotFoundError:
@@ -41,6 +41,6 @@ def execute(command):
 
 
 def wait(pid):
-    """Wait for the child's end; returns its exit code, 128 + N where signal N ended it."""
+    """Wait for the child; returns its exit code, 128 + N if signal N killed it."""
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     return code if code >= 0 else 128 - code

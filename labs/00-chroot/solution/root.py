@@ -4,6 +4,6 @@ import os
 
 
 def inside(box):
-    """Make box.rootfs the directory that / means for this process and all that it starts."""
+    """Make box.rootfs the root directory of this process and its children."""
     os.chroot(box.rootfs)
-    os.chdir("/")  # or the working directory is still outside: and chroot confines nothing
+    os.chdir("/")  # otherwise the working directory stays outside

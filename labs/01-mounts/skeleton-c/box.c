@@ -1,6 +1,6 @@
-/* box run [OPTIONS] ROOTFS COMMAND [ARG...]: a container, made by hand.
+/* box run [OPTIONS] ROOTFS COMMAND [ARG...]: a container, made without a container engine.
  *
- * This file is given. What you write stands in the other ones.
+ * This file is given. You write the other ones.
  *
  *     box                         child
  *      | process_start ---------> | private_inside
@@ -31,7 +31,7 @@ static int usage(void)
     return EXIT_BOX;
 }
 
-/* HOST:DIR or HOST:DIR:ro, cut into its parts; false if it is neither. */
+/* HOST:DIR or HOST:DIR:ro, split into its parts; false if it is neither. */
 static bool read_volume(char *text, struct volume *volume)
 {
     volume->host = strsep(&text, ":");
@@ -41,7 +41,7 @@ static bool read_volume(char *text, struct volume *volume)
         && (text == NULL || volume->read_only);
 }
 
-/* What was asked for; false if it was not understood. */
+/* Parse the options; false if they are invalid. */
 static bool read_options(int argc, char **argv, struct box *box)
 {
     static const struct option options[] = {
@@ -49,7 +49,7 @@ static bool read_options(int argc, char **argv, struct box *box)
         { "volume", required_argument, NULL, 'v' },
         { NULL, 0, NULL, 0 },
     };
-    /* "+": what stands behind ROOTFS is the command's, options too */
+    /* "+": arguments after ROOTFS belong to the command, options too */
     for (int option; (option = getopt_long(argc, argv, "+", options, NULL)) != -1;) {
         if (option == 't' && box->tmpfs_count < MOST)
             box->tmpfs[box->tmpfs_count++] = optarg;
@@ -64,7 +64,7 @@ static bool read_options(int argc, char **argv, struct box *box)
     return argc - optind >= 2;
 }
 
-/* What the child does until it is the command. */
+/* Run the parts in the child, then execute the command. */
 static void child(struct box *box)
 {
     private_inside();

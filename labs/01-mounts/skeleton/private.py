@@ -1,9 +1,9 @@
-"""A mount table of its own for the box, from which nothing reaches the host's. Yours to write."""
+"""A mount namespace for the box, from which no mount propagates to the host. Yours to write."""
 
-FLAGS = 0  # TODO: which namespace has the mount table? The frame unshares what stands here
+FLAGS = 0  # TODO: which kind of namespace isolates mounts? The frame unshares these
 
 
 def inside(box):
-    """Cut the new mount table off from the host's: no mount goes over, in either direction."""
-    # TODO: linux.mount, one call for all that is mounted
+    """Make all mounts of the new namespace private: no mount propagates, in either direction."""
+    # TODO: linux.mount, one call for all mounts
     raise NotImplementedError("private.inside is not written yet")

@@ -1,8 +1,8 @@
-"""What is mounted in the box: --tmpfs DIR, and --volume HOST:DIR. Yours to write."""
+"""Mounts of the box: --tmpfs DIR, and --volume HOST:DIR. Yours to write."""
 
 
 def options(parser):
-    """--tmpfs and --volume, each as often as one likes: box.tmpfs, box.volume are lists."""
+    """--tmpfs and --volume, both repeatable: box.tmpfs, box.volume are lists."""
     parser.add_argument("--tmpfs", metavar="DIR", action="append", default=[])
     parser.add_argument(
         "--volume", metavar="HOST:DIR[:ro]", action="append", default=[], type=volume
@@ -18,7 +18,7 @@ def volume(text):
 
 
 def inside(box):
-    """Mount all of them below box.rootfs, which is not the root yet."""
+    """Mount them below box.rootfs, which is not the root yet."""
     if box.tmpfs or box.volume:
-        # TODO: linux.mount, and linux.openat2 for a path that must not lead out of the rootfs
+        # TODO: linux.mount, and linux.openat2 for paths that must not lead out of the rootfs
         raise NotImplementedError("volumes.inside is not written yet")

@@ -1,13 +1,13 @@
-/* A mount table of its own for the box, from which nothing reaches the host's. */
+/* A mount namespace for the box, from which no mount propagates to the host. */
 #include <sched.h>
 #include <sys/mount.h>
 
 #include "box.h"
 
-/* Leave for a new mount namespace, and cut it off: no mount goes over, in either direction.
+/* Create a mount namespace with private mounts: no mount propagates, in either direction.
  *
- * The copy of a shared mount is a peer of the original: what is mounted below the one appears below
- * the other. systemd makes / shared, so a namespace alone hides nothing. */
+ * The copy of a shared mount is a peer of the original: a mount below one appears below the other.
+ * systemd makes / shared, so a new namespace alone isolates nothing. */
 void private_inside(void)
 {
     if (unshare(CLONE_NEWNS) < 0)

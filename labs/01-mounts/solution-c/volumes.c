@@ -1,4 +1,4 @@
-/* What is mounted in the box: --tmpfs DIR, and --volume HOST:DIR. */
+/* Mounts of the box: --tmpfs DIR, and --volume HOST:DIR. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -13,12 +13,12 @@
 
 #include "box.h"
 
-/* A name for an open file, by which a system call that takes a path can be given it. */
+/* A path of an open file, for a system call that takes a path. */
 struct name { char text[32]; };
 
-/* What the box will call path: its links are followed as the box would follow them.
+/* A name for a path of the box: symbolic links are resolved as in the box.
  *
- * rootfs + path would be wrong: where the rootfs has a link /data -> /etc, that is the host's /etc.
+ * rootfs + path would be wrong: a link /data -> /etc of the rootfs leads to the host's /etc.
  * The descriptors stay open until execve closes them. */
 static struct name inside_rootfs(const struct box *box, const char *path)
 {
@@ -34,7 +34,7 @@ static struct name inside_rootfs(const struct box *box, const char *path)
     return name;
 }
 
-/* A directory of the box to mount on; made if it is missing, with those above it. */
+/* A directory of the box to mount on; created if it is missing, with its parents. */
 static struct name mount_point(const struct box *box, const char *directory)
 {
     char path[PATH_MAX] = "/", child[PATH_MAX], rest[PATH_MAX];
@@ -49,7 +49,7 @@ static struct name mount_point(const struct box *box, const char *directory)
     return inside_rootfs(box, path);
 }
 
-/* An empty file system in memory, from which nothing is executed. */
+/* Mount an empty tmpfs, noexec. */
 static void mount_tmpfs(const struct box *box, const char *directory)
 {
     unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
@@ -57,7 +57,7 @@ static void mount_tmpfs(const struct box *box, const char *directory)
         fail("mount tmpfs", directory);
 }
 
-/* Show a directory of the host in the box too, with what is mounted below it. */
+/* Bind mount a directory of the host in the box, with all mounts below it. */
 static void bind(const struct box *box, const struct volume *volume)
 {
     struct name target = mount_point(box, volume->directory);
@@ -65,11 +65,11 @@ static void bind(const struct box *box, const struct volume *volume)
         fail("bind", volume->host);
 }
 
-/* Forbid writing by this mount.
+/* Make this mount read-only.
  *
- * Its own act: the kernel ignores MS_RDONLY where a bind mount is made. And with MS_BIND: without
- * it the file system would become read-only, for the host too. A remount sets all flags anew; what
- * was forbidden stays so only if it is said again (statvfs tells, in mount's own bits). */
+ * A second call, since the kernel ignores MS_RDONLY when it creates a bind mount. With MS_BIND:
+ * without it the file system would become read-only, for the host too. A remount replaces all
+ * flags, so the current ones must be passed again (statvfs returns them as mount flags). */
 static void make_read_only(const struct box *box, const char *directory)
 {
     struct name mounted = inside_rootfs(box, directory);
@@ -81,7 +81,7 @@ static void make_read_only(const struct box *box, const char *directory)
         fail("remount", directory);
 }
 
-/* Mount all of them below box->rootfs, which is not the root yet. */
+/* Mount them below box->rootfs, which is not the root yet. */
 void volumes_inside(struct box *box)
 {
     for (int i = 0; i < box->tmpfs_count; i++)

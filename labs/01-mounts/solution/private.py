@@ -1,4 +1,4 @@
-"""A mount table of its own for the box, from which nothing reaches the host's."""
+"""A mount namespace for the box, from which no mount propagates to the host."""
 
 import linux
 
@@ -6,9 +6,9 @@ FLAGS = linux.CLONE_NEWNS
 
 
 def inside(box):
-    """Cut the new mount table off from the host's: no mount goes over, in either direction.
+    """Make all mounts of the new namespace private: no mount propagates, in either direction.
 
-    The copy of a shared mount is a peer of the original: what is mounted below the one appears
-    below the other. systemd makes / shared, so a namespace alone hides nothing.
+    The copy of a shared mount is a peer of the original: a mount below one appears below the
+    other. systemd makes / shared, so a new namespace alone isolates nothing.
     """
     linux.mount("", "/", "", linux.MS_REC | linux.MS_PRIVATE)

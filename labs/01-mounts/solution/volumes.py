@@ -1,15 +1,15 @@
-"""What is mounted in the box: --tmpfs DIR, and --volume HOST:DIR."""
+"""Mounts of the box: --tmpfs DIR, and --volume HOST:DIR."""
 
 import os
 
 import linux
 
-# A remount sets all flags anew: these must be said again. statvfs tells them, in mount's own bits.
+# A remount replaces all flags, so these must be passed again. statvfs returns them as mount flags.
 KEPT = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
 
 
 def options(parser):
-    """--tmpfs and --volume, each as often as one likes: box.tmpfs, box.volume are lists."""
+    """--tmpfs and --volume, both repeatable: box.tmpfs, box.volume are lists."""
     parser.add_argument("--tmpfs", metavar="DIR", action="append", default=[])
     parser.add_argument(
         "--volume", metavar="HOST:DIR[:ro]", action="append", default=[], type=volume
@@ -25,7 +25,7 @@ def volume(text):
 
 
 def inside(box):
-    """Mount all of them below box.rootfs, which is not the root yet."""
+    """Mount them below box.rootfs, which is not the root yet."""
     for directory in box.tmpfs:
         flags = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
         linux.mount("tmpfs", mount_point(box, directory), "tmpfs", flags, "mode=1777")
@@ -36,15 +36,15 @@ def inside(box):
 
 
 def bind(box, host, directory):
-    """Show a directory of the host in the box too, with what is mounted below it."""
+    """Bind mount a directory of the host in the box, with all mounts below it."""
     linux.mount(host, mount_point(box, directory), "", linux.MS_BIND | linux.MS_REC)
 
 
 def make_read_only(box, directory):
-    """Forbid writing by this mount.
+    """Make this mount read-only.
 
-    Its own act: the kernel ignores MS_RDONLY where a bind mount is made. And with MS_BIND: without
-    it the file system would become read-only, for the host too.
+    A second call, since the kernel ignores MS_RDONLY when it creates a bind mount. With MS_BIND:
+    without it the file system would become read-only, for the host too.
     """
     mounted = inside_rootfs(box, directory)
     kept = os.statvfs(mounted).f_flag & KEPT
@@ -52,7 +52,7 @@ def make_read_only(box, directory):
 
 
 def mount_point(box, directory):
-    """A directory of the box to mount on; made if it is missing, with those above it."""
+    """A directory of the box to mount on; created if it is missing, with its parents."""
     path = "/"
     for name in directory.strip("/").split("/"):
         try:
@@ -64,9 +64,9 @@ def mount_point(box, directory):
 
 
 def inside_rootfs(box, path):
-    """A name for what the box will call path: its links are followed as the box would follow them.
+    """A name for a path of the box: symbolic links are resolved as in the box.
 
-    rootfs + path would be wrong: where the rootfs has a link /data -> /etc, that is the host's
+    rootfs + path would be wrong: if the rootfs has a link /data -> /etc, it leads to the host's
     /etc. The descriptor stays open until execve closes it.
     """
     rootfs = os.open(box.rootfs, os.O_PATH)

@@ -6,14 +6,14 @@ import linux
 
 
 def inside(box):
-    """Make box.rootfs the root of this mount namespace, and take the old root away.
+    """Make box.rootfs the root of this mount namespace, and unmount the old root.
 
-    A chroot moves one process's idea of /; the mount table behind it stays whole. This replaces
-    what the table hangs from: afterwards there is nothing of the host to escape to.
+    chroot changes only the root directory of one process; all mounts stay. This replaces the root
+    mount of the namespace: afterwards the host's file system cannot be reached.
     """
-    # pivot_root takes a mount, not a directory. MS_REC: with the volumes that are mounted in it.
+    # pivot_root needs a mount point, not a directory. MS_REC: with the volumes mounted in it.
     linux.mount(box.rootfs, box.rootfs, "", linux.MS_BIND | linux.MS_REC)
     os.chdir(box.rootfs)
-    linux.pivot_root(".", ".")  # the old root now lies over the new one, at the same place
+    linux.pivot_root(".", ".")  # the old root is now mounted over the new one
     linux.umount2(".", linux.MNT_DETACH)
     os.chdir("/")

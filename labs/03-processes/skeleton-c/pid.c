@@ -3,12 +3,12 @@
 
 #include "box.h"
 
-/* Go on as PID 1 of a new PID namespace; the process that came here waits, and ends as it ends. */
+/* Continue as PID 1 of a new PID namespace; the caller waits, and exits with its exit code. */
 void pid_inside(void)
 {
-    /* TODO: unshare(CLONE_NEWPID) makes the namespace, but you are not in it. Who will be? Let that
-     *       one return from here, and go on to the command.
-     * TODO: Whoever kills box with SIGKILL must not leave the command behind: PR_SET_PDEATHSIG. */
+    /* TODO: unshare(CLONE_NEWPID) creates the namespace, but this process is not in it. Which
+     *       process will be? Let that one return from here, and continue to the command.
+     * TODO: After SIGKILL to box, the command must not be left running: PR_SET_PDEATHSIG. */
     errno = ENOSYS;
     fail("pid_inside", "");
 }

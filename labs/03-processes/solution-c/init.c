@@ -1,13 +1,13 @@
-/* --init: a PID 1 that does its two duties, for commands that were never meant to be PID 1. */
+/* --init: a PID 1 that reaps orphans and forwards signals, for commands that do neither. */
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "box.h"
 
-/* Collect every child that has ended; true if the command is among them, and then how it ended.
+/* Reap all ended children; true if the command is among them, with its status.
  *
- * Many ends can stand behind one SIGCHLD: signals are not counted. */
+ * One SIGCHLD may stand for several ended children: signals are not queued. */
 static bool reap(pid_t command, int *status)
 {
     int one;
@@ -19,7 +19,7 @@ static bool reap(pid_t command, int *status)
     return false;
 }
 
-/* Pass signals on and reap, until the command ends; returns its exit code, or 128 + signal. */
+/* Forward signals and reap, until the command ends; returns its exit code, or 128 + signal. */
 static int serve(pid_t command, const sigset_t *all)
 {
     for (;;) {
@@ -32,12 +32,12 @@ static int serve(pid_t command, const sigset_t *all)
     }
 }
 
-/* Stay here as PID 1, if that was asked for, and go on to the command in a child. */
+/* With --init, stay here as PID 1, and let a child become the command. */
 void init_inside(const struct box *box)
 {
     if (!box->init)
         return;
-    /* Blocked signals wait until sigwait takes them: none is lost, none runs a handler. */
+    /* Blocked signals stay pending until sigwait accepts them: none is lost, no handler runs. */
     sigset_t all, before;
     sigfillset(&all);
     sigprocmask(SIG_BLOCK, &all, &before);
@@ -45,10 +45,10 @@ void init_inside(const struct box *box)
     if (command < 0)
         fail("fork", "");
     if (command > 0) {
-        /* The command's open files close at its execve; these never would, and one that is open on
-         * a directory of the host is an escape for every process in the box: /proc/1/fd. */
+        /* execve closes the command's open files, but this process never calls execve. An open
+         * directory of the host would be an escape for the whole box, by /proc/1/fd. */
         closefrom(3);
-        _exit(serve(command, &all)); /* and with PID 1, the kernel ends all that is left in the box */
+        _exit(serve(command, &all)); /* the kernel kills the other processes with PID 1 */
     }
-    sigprocmask(SIG_SETMASK, &before, NULL); /* a mask outlives execve */
+    sigprocmask(SIG_SETMASK, &before, NULL); /* execve keeps the mask */
 }

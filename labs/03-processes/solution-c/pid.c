@@ -6,20 +6,20 @@
 
 #include "box.h"
 
-/* Have the kernel kill this process when its parent ends, for whatever reason. */
+/* Let the kernel kill this process when its parent exits, for any reason. */
 static void end_with_parent(void)
 {
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
         fail("prctl", "PR_SET_PDEATHSIG");
 }
 
-/* Go on as PID 1 of a new PID namespace; the process that came here waits, and ends as it ends. */
+/* Continue as PID 1 of a new PID namespace; the caller waits, and exits with its exit code. */
 void pid_inside(void)
 {
     end_with_parent();
     if (unshare(CLONE_NEWPID) < 0)
         fail("unshare", "CLONE_NEWPID");
-    pid_t pid = fork();         /* unshare moved nobody: only who is born from now on is in it */
+    pid_t pid = fork();         /* unshare(CLONE_NEWPID) does not move the caller */
     if (pid < 0)
         fail("fork", "");
     if (pid > 0)

@@ -1,4 +1,4 @@
-/* /proc: what tells the processes of the box about each other, and nobody else. */
+/* /proc of the box: it shows the processes of the box, and no others. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -8,10 +8,10 @@
 
 #include "box.h"
 
-/* Mount, in the box's root file system, a /proc that shows the PID namespace of its mounter.
+/* Mount, in the box's root file system, a /proc for the PID namespace of this process.
  *
- * Before the root is changed, not after: in a user namespace the kernel gives a new /proc only to
- * those who can see a whole one already, and this is the last moment at which the host's is there. */
+ * Before the root is changed: in a user namespace the kernel allows a new /proc only if another one
+ * is fully visible, and after pivot_root the host's is gone. */
 void proc_inside(const struct box *box)
 {
     int rootfs = open(box->rootfs, O_PATH | O_CLOEXEC);
@@ -19,7 +19,7 @@ void proc_inside(const struct box *box)
         fail("open", box->rootfs);
     if (mkdirat(rootfs, "proc", 0755) < 0 && errno != EEXIST)
         fail("mkdir", "/proc");
-    /* By descriptor: were ROOTFS/proc a symbolic link, mount would follow it out of the box. */
+    /* By descriptor: if ROOTFS/proc were a symbolic link, mount would follow it out of the box. */
     int directory = openat(rootfs, "proc", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (directory < 0)
         fail("open", "/proc");

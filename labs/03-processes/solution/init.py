@@ -1,30 +1,30 @@
-"""--init: a PID 1 that does its two duties, for commands that were never meant to be PID 1."""
+"""--init: a PID 1 that reaps orphans and forwards signals, for commands that do neither."""
 
 import os
 import signal
 
 
 def options(parser):
-    parser.add_argument("--init", action="store_true", help="reap orphans, pass signals on")
+    parser.add_argument("--init", action="store_true", help="reap orphans, forward signals")
 
 
 def inside(box):
-    """Stay here as PID 1, if that was asked for, and go on to the command in a child."""
+    """With --init, stay here as PID 1, and let a child become the command."""
     if not box.init:
         return
-    # Blocked signals wait until sigwait takes them: none is lost, none runs a handler.
+    # Blocked signals stay pending until sigwait accepts them: none is lost, and no handler runs.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     command = os.fork()
     if command:
-        # The command's open files close at its execve; these never would, and one that is open on
-        # a directory of the host is an escape for every process in the box: /proc/1/fd.
+        # execve closes the command's open files, but this process never calls execve. An open
+        # directory of the host would be an escape for the whole box, by /proc/1/fd.
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))
-        os._exit(serve(command))  # and with PID 1, the kernel ends all that is left in the box
-    signal.pthread_sigmask(signal.SIG_SETMASK, mask)  # a mask outlives execve
+        os._exit(serve(command))  # the kernel kills all remaining processes with PID 1
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)  # execve keeps the mask
 
 
 def serve(command):
-    """Pass signals on and reap, until the command ends; returns its exit code, or 128 + signal."""
+    """Forward signals and reap, until the command ends; returns its exit code, or 128 + signal."""
     while True:
         number = signal.sigwait(signal.valid_signals())
         if number != signal.SIGCHLD:
@@ -34,9 +34,9 @@ def serve(command):
 
 
 def reap(command):
-    """Collect every child that has ended; returns the command's exit code, if it is among them.
+    """Reap all ended children; returns the command's exit code, if it is among them.
 
-    Many ends can stand behind one SIGCHLD: signals are not counted.
+    One SIGCHLD may stand for several ended children: signals are not queued.
     """
     while True:
         pid, status = os.waitpid(-1, os.WNOHANG)

@@ -10,17 +10,17 @@ FLAGS = linux.CLONE_NEWPID
 
 
 def inside(box):
-    """Go on as PID 1 of the new namespace; the process that came here waits, and ends as it."""
+    """Continue as PID 1 of the new namespace; the caller waits, and exits with its exit code."""
     end_with_parent()
-    pid = os.fork()  # unshare moved nobody: only who is born from now on is in the new namespace
+    pid = os.fork()  # unshare(CLONE_NEWPID) does not move the caller, only its new children
     if pid:
         os._exit(process.wait(pid))
     end_with_parent()
 
 
 def end_with_parent():
-    """Have the kernel kill this process when its parent ends, for whatever reason.
+    """Let the kernel kill this process when its parent exits, for any reason.
 
-    A change of the user ID takes this back: whoever calls setuid calls this again afterwards.
+    setuid clears this setting: call this again after it.
     """
     linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)

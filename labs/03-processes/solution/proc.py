@@ -1,4 +1,4 @@
-"""/proc: what tells the processes of the box about each other, and about nobody else."""
+"""/proc of the box: it shows the processes of the box, and no others."""
 
 import os
 
@@ -6,14 +6,14 @@ import linux
 
 
 def inside(box):
-    """Mount, in the box's root file system, a /proc that shows the PID namespace of its mounter.
+    """Mount, in the box's root file system, a /proc for the PID namespace of this process.
 
-    Before the root is changed, not after: in a user namespace the kernel gives a new /proc only to
-    those who can see a whole one already, and this is the last moment at which the host's is there.
+    Before the root is changed: in a user namespace the kernel allows a new /proc only if another
+    one is fully visible, and after pivot_root the host's is gone.
     """
     target = os.path.join(box.rootfs, "proc")
     os.makedirs(target, exist_ok=True)
-    # By descriptor: were ROOTFS/proc a symbolic link, mount would follow it out of the box.
+    # By descriptor: if ROOTFS/proc were a symbolic link, mount would follow it out of the box.
     directory = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
     flags = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
     linux.mount("proc", f"/proc/self/fd/{directory}", "proc", flags)

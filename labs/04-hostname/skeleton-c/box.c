@@ -1,8 +1,8 @@
-/* box run [OPTIONS] ROOTFS COMMAND [ARG...]: a container, made by hand.
+/* box run [OPTIONS] ROOTFS COMMAND [ARG...]: a container, made without a container engine.
  *
- * This file is given. What you write stands in the other ones.
+ * This file is given. You write the other ones.
  *
- *     box                         keeper                    child of the keeper: PID 1
+ *     box                         supervisor                its child: PID 1
  *      | process_start ---------> | pid_inside -----------> |
  *      | process_wait             | (waits)                 | private_inside
  *      |                          |                         | volumes_inside
@@ -36,7 +36,7 @@ static int usage(void)
     return EXIT_BOX;
 }
 
-/* HOST:DIR or HOST:DIR:ro, cut into its parts; false if it is neither. */
+/* HOST:DIR or HOST:DIR:ro, split into its parts; false if it is neither. */
 static bool read_volume(char *text, struct volume *volume)
 {
     volume->host = strsep(&text, ":");
@@ -46,7 +46,7 @@ static bool read_volume(char *text, struct volume *volume)
         && (text == NULL || volume->read_only);
 }
 
-/* What was asked for; false if it was not understood. */
+/* Parse the options; false if they are invalid. */
 static bool read_options(int argc, char **argv, struct box *box)
 {
     static const struct option options[] = {
@@ -56,7 +56,7 @@ static bool read_options(int argc, char **argv, struct box *box)
         { "volume", required_argument, NULL, 'v' },
         { NULL, 0, NULL, 0 },
     };
-    /* "+": what stands behind ROOTFS is the command's, options too */
+    /* "+": arguments after ROOTFS belong to the command, options too */
     for (int option; (option = getopt_long(argc, argv, "+", options, NULL)) != -1;) {
         if (option == 'i')
             box->init = true;
@@ -76,7 +76,7 @@ static bool read_options(int argc, char **argv, struct box *box)
     return argc - optind >= 2;
 }
 
-/* What the child does until it is the command. */
+/* Run the parts in the child, then execute the command. */
 static void child(struct box *box)
 {
     pid_inside();

@@ -15,7 +15,7 @@ enum { LONGEST = 64, DIGITS = 12 };
 
 static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-";
 
-/* Twelve hexadecimal digits by chance. */
+/* Twelve random hexadecimal digits. */
 static const char *any_name(void)
 {
     static char name[DIGITS + 1];
@@ -27,9 +27,9 @@ static const char *any_name(void)
     return name;
 }
 
-/* On the host, when the options have been read: box->hostname is what was given, or NULL.
+/* On the host, after the options were parsed: box->hostname is the option's value, or NULL.
  *
- * A name goes into /etc/hosts: a line's end in it would begin a line of its own. */
+ * A newline in a name would add a line to /etc/hosts. */
 void uts_choose_name(struct box *box)
 {
     if (!box->hostname) {
@@ -42,25 +42,25 @@ void uts_choose_name(struct box *box)
         fail("--hostname", "1 to 64 letters, digits, - and .");
 }
 
-/* Lay a file of this text over one of the root file system, which others use too: theirs stays as
- * it is. folder: where a tmpfs is mounted at the moment. */
-static void lay_over(const char *target, const char *folder, const char *text)
+/* Bind mount a file with this text over one of the root file system, which does not change: other
+ * boxes use it. folder: a temporary mount point of a tmpfs. */
+static void bind_over(const char *target, const char *folder, const char *text)
 {
     char source[64];
     snprintf(source, sizeof source, "%s%s", folder, strrchr(target, '/'));
     int file = open(source, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
     if (file < 0 || write(file, text, strlen(text)) < 0 || close(file) < 0)
         fail("write", source);
-    int place = open(target, O_RDONLY | O_CREAT | O_CLOEXEC, 0644); /* a bind lies on something */
+    int place = open(target, O_RDONLY | O_CREAT | O_CLOEXEC, 0644); /* a mount point */
     if (place < 0 || close(place) < 0)
         fail("open", target);
     if (mount(source, target, NULL, MS_BIND, NULL) < 0)
         fail("bind", target);
 }
 
-/* Leave for new UTS and IPC namespaces, name the one, and tell so to those who look into /etc.
+/* Create UTS and IPC namespaces, set the host name, and write it to the files in /etc.
  *
- * The files are in memory: a tmpfs is mounted for a moment, and lives on in the binds of its files. */
+ * The files are in a tmpfs, which is unmounted again, and exists as long as the bind mounts. */
 void uts_inside(const struct box *box)
 {
     if (unshare(CLONE_NEWUTS | CLONE_NEWIPC) < 0)
@@ -75,8 +75,8 @@ void uts_inside(const struct box *box)
         fail("mkdir", "/etc");
     if (mount("files", "/proc", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
         fail("mount tmpfs", "/proc");
-    lay_over("/etc/hostname", "/proc", hostname);
-    lay_over("/etc/hosts", "/proc", hosts);
+    bind_over("/etc/hostname", "/proc", hostname);
+    bind_over("/etc/hosts", "/proc", hosts);
     if (umount("/proc") < 0)
         fail("umount", "/proc");
 }

@@ -14,14 +14,14 @@ def options(parser):
 
 
 def valid(name):
-    """The name, if it is one: in /etc/hosts, a line's end in it would begin a line of its own."""
+    """Validate the name: a newline in it would add a line to /etc/hosts."""
     if re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,62}[A-Za-z0-9])?", name):
         return name
-    raise argparse.ArgumentTypeError(f"{name!r} is no name: 1 to 64 letters, digits, - and .")
+    raise argparse.ArgumentTypeError(f"invalid name {name!r}: 1 to 64 letters, digits, - and .")
 
 
 def inside(box):
-    """Name this UTS namespace, and tell so to those who look into /etc."""
+    """Set the host name, and write it to the files in /etc."""
     linux.sethostname(box.hostname)
     write({
         "/etc/hostname": f"{box.hostname}\n",
@@ -30,9 +30,9 @@ def inside(box):
 
 
 def write(files):
-    """Lay files over those of the root file system, which others use too: theirs stay as they are.
+    """Bind mount files over those of the root file system, which other boxes use too.
 
-    They are in memory: a tmpfs is mounted for a moment, and lives on in the binds of its files.
+    The files are in a tmpfs, which is unmounted again, and exists as long as the bind mounts.
     """
     os.makedirs("/proc", exist_ok=True)
     linux.mount("files", "/proc", "tmpfs", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
@@ -41,7 +41,7 @@ def write(files):
         with open(source, "w") as file:
             file.write(text)
         os.makedirs(os.path.dirname(target), exist_ok=True)
-        # A bind needs something to lie on.
+        # A bind mount needs a mount point.
         os.close(os.open(target, os.O_CREAT | os.O_RDONLY, 0o644))
         linux.mount(source, target, "", linux.MS_BIND)
     linux.umount2("/proc")

@@ -1,4 +1,4 @@
-"""Layers: overlayfs shows several directories as one tree, and keeps what is written in one more.
+"""Layers: overlayfs shows several directories as one tree, and writes to one more directory.
 
 --upper DIR      what the box writes                       ^
 --layer DIR      the last one, over the others             |  a name is looked up
@@ -19,36 +19,36 @@ import linux
 def options(parser):
     text = "a layer over ROOTFS; several: lowest first"
     parser.add_argument("--layer", action="append", default=[], metavar="DIR", help=text)
-    text = "what the box writes; without it, that is thrown away"
+    text = "what the box writes; by default discarded at the end"
     parser.add_argument("--upper", metavar="DIR", help=text)
 
 
 def before(box):
-    """Make the two directories that overlayfs writes to: upper, and a work directory beside it."""
+    """Create the directories that overlayfs writes to: upper, and a work directory beside it."""
     box.scratch = None
     if not box.layer and not box.upper:
         return
     for directory in layers(box):
-        os.scandir(directory).close()  # an error now says which one; mount's would not
+        os.scandir(directory).close()  # an error here names the layer; mount's does not
     beside = os.path.dirname(os.path.abspath(box.upper)) if box.upper else None
     box.scratch = tempfile.mkdtemp(prefix=".box-", dir=beside)
     box.upper = box.upper or f"{box.scratch}/upper"
     os.mkdir(f"{box.scratch}/work")
     if not os.path.isdir(box.upper):
         os.mkdir(box.upper)
-        top = os.stat(layers(box)[-1])  # the root directory of the sum is upper's: mode and owner
+        top = os.stat(layers(box)[-1])  # the root of the overlay has upper's mode and owner
         os.chown(box.upper, top.st_uid, top.st_gid)
         os.chmod(box.upper, stat.S_IMODE(top.st_mode))
 
 
 def inside(box):
-    """Mount the sum of the layers over box.rootfs: only this mount namespace sees it there."""
+    """Mount the overlay over box.rootfs, in this mount namespace only."""
     if not box.scratch:
         return
     lower = ":".join(escaped(directory, ":") for directory in reversed(layers(box)))
     choices = [f"lowerdir={lower}", f"upperdir={escaped(box.upper)}"]
     choices += [f"workdir={escaped(box.scratch)}/work"]
-    # Some kernels' defaults are others. Then upper would hold notes about files, instead of files.
+    # Some kernels have other defaults: then upper contains attributes instead of whole files.
     choices += ["redirect_dir=nofollow", "metacopy=off"]
     if marks() == "user":
         choices += ["userxattr"]
@@ -56,7 +56,7 @@ def inside(box):
 
 
 def after(box):
-    """Throw the work directory away, and with it an upper that nobody asked for."""
+    """Remove the work directory, and a temporary upper directory."""
     if box.scratch:
         inner = f"{box.scratch}/work/work"  # overlayfs's own, with mode 000
         if os.path.exists(inner):
@@ -65,20 +65,20 @@ def after(box):
 
 
 def layers(box):
-    """All that is only read, lowest first."""
+    """The read-only layers, lowest first."""
     return [box.rootfs, *box.layer]
 
 
 def escaped(path, separators=""):
-    """The path as mount's options take it: a comma would end the option, a colon the layer."""
+    """Escape a path for mount's options: a comma would end the option, a colon the layer."""
     return "".join("\\" + letter if letter in "\\," + separators else letter for letter in path)
 
 
 def marks():
-    """Which attributes overlayfs keeps its marks in: "trusted", or "user" in a user namespace.
+    """The namespace of overlayfs's attributes: "trusted", or "user" in a user namespace.
 
-    trusted.* is for root of the whole machine. Who is root in a user namespace only asks for
-    user.* by the option userxattr.
+    Only root of the host may use trusted.*. In a user namespace, the mount option userxattr
+    selects user.*.
     """
     with open("/proc/self/uid_map") as file:
         everybody = file.read().split() == ["0", "0", "4294967295"]
@@ -89,7 +89,7 @@ WRITTEN, DELETED, OPAQUE = "W", "D", "O"
 
 
 def changes(upper, below=""):
-    """What an upper directory says: (letter, path) in order, a directory before what is in it."""
+    """The changes in an upper directory: (letter, path), a directory before its entries."""
     for name in sorted(os.listdir(f"{upper}/{below}")):
         path = f"{below}/{name}" if below else name
         about = os.lstat(f"{upper}/{path}")
@@ -103,13 +103,13 @@ def changes(upper, below=""):
 
 
 def is_opaque(directory):
-    """Whether nothing of the layers below is to be seen in this directory."""
+    """Whether this directory hides the entries of the layers below."""
     name = f"{marks()}.overlay.opaque"
     return name in os.listxattr(directory) and os.getxattr(directory, name) == b"y"
 
 
 def diff(arguments):
-    """box diff UPPER: print what it says, a line an entry."""
+    """box diff UPPER: print the changes, one per line."""
     parser = argparse.ArgumentParser(prog="box diff")
     parser.add_argument("upper")
     for letter, path in changes(parser.parse_args(arguments).upper):
@@ -118,12 +118,12 @@ def diff(arguments):
 
 
 def commit(arguments):
-    """box commit UPPER TAR: write it as an image's layer, in the format of OCI."""
+    """box commit UPPER TAR: write the changes as a layer, in OCI's format."""
     parser = argparse.ArgumentParser(prog="box commit")
     parser.add_argument("upper")
     parser.add_argument("tar")
     given = parser.parse_args(arguments)
-    os.scandir(given.upper).close()  # an error now, and no empty archive
+    os.scandir(given.upper).close()  # fail before an empty archive is created
     with tarfile.open(given.tar, "w", format=tarfile.PAX_FORMAT) as archive:
         for letter, path in changes(given.upper):
             if letter == DELETED:
@@ -137,7 +137,7 @@ def commit(arguments):
 
 
 def without_names(member):
-    """Owners as numbers: the names are those of the host's /etc/passwd, not of the box's."""
+    """Store owners as numbers: the names would come from the host's /etc/passwd."""
     member.uname = member.gname = ""
     return member
 

@@ -6,18 +6,18 @@ TOP = "/sys/fs/cgroup"
 
 
 def options(parser):
-    parser.add_argument("--memory", type=int, metavar="BYTES", help="most memory, page cache too")
-    parser.add_argument("--pids", type=int, metavar="N", help="most processes and threads at once")
-    parser.add_argument("--cpus", type=float, metavar="X", help="most CPUs: 1.5 is one and a half")
+    parser.add_argument("--memory", type=int, metavar="BYTES", help="limit, page cache included")
+    parser.add_argument("--pids", type=int, metavar="N", help="limit of processes and threads")
+    parser.add_argument("--cpus", type=float, metavar="X", help="limit; 1.5 is one and a half CPUs")
 
 
 def is_v2():
-    """Whether this machine has one tree for all controllers (v2), or one for each (v1)."""
+    """Whether this machine has one hierarchy for all controllers (v2), or one for each (v1)."""
     return os.path.exists(f"{TOP}/cgroup.controllers")
 
 
 def before(box):
-    """On the host, before the child is born: make the box's cgroup, and write its limits."""
+    """On the host, before the child is created: create the box's cgroup, and write its limits."""
     if box.memory is None and box.pids is None and box.cpus is None:
         return
     # TODO: mkdir; on v2, cgroup.subtree_control first; then the files of each limit
@@ -25,15 +25,15 @@ def before(box):
 
 
 def beside(box):
-    """On the host, while the child waits: put it into the cgroup."""
+    """On the host, while the child waits: move it to the cgroup."""
     # TODO: cgroup.procs
 
 
 def inside(box):
     """In the child: a cgroup namespace, in which the box's own cgroup is the root."""
-    # TODO: unshare. Why is it too early where the FLAGS of the other parts are unshared?
+    # TODO: unshare. Why would it be too early together with the FLAGS of the other parts?
 
 
 def after(box):
-    """On the host, when all is over: remove the cgroup."""
+    """On the host, at the end: remove the cgroup."""
     # TODO: rmdir, and what if the kernel says EBUSY?

@@ -19,13 +19,13 @@ enum {
     MOST_TRIES = 5000,          /* a millisecond each */
 };
 
-/* Whether this machine has one tree for all controllers (v2), or one for each (v1). */
+/* Whether this machine has one hierarchy for all controllers (v2), or one for each (v1). */
 static bool is_v2(void)
 {
     return access(TOP "/cgroup.controllers", F_OK) == 0;
 }
 
-/* Before there is a child: take away again what was made, and end. */
+/* Before the child is created: remove what was created, and exit. */
 static _Noreturn void give_up(struct box *box, const char *what, const char *subject)
 {
     int number = errno;
@@ -34,8 +34,8 @@ static _Noreturn void give_up(struct box *box, const char *what, const char *sub
     fail(what, subject);
 }
 
-/* Write one value; false where that fails (errno). Without O_CREAT: cgroups have no new files, so
- * for one that is missing the kernel would say EACCES, where ENOENT is the truth. */
+/* Write one value; false if that fails (errno). Without O_CREAT, with which the kernel reports a
+ * missing file as EACCES instead of ENOENT. */
 static bool write_value(const char *path, const char *value)
 {
     int file = open(path, O_WRONLY | O_CLOEXEC);
@@ -48,7 +48,7 @@ static bool write_value(const char *path, const char *value)
     return written;
 }
 
-/* The top of the tree in which this controller's cgroups are. */
+/* The root of this controller's hierarchy. */
 static void find_tree(struct box *box, const char *controller, char top[LONGEST_TOP])
 {
     snprintf(top, LONGEST_TOP, "%s", TOP);
@@ -69,11 +69,11 @@ static void find_tree(struct box *box, const char *controller, char top[LONGEST_
         give_up(box, "a cgroup tree for", controller);
 }
 
-/* The box's directory for this controller, made where it is not there yet.
+/* The box's directory for this controller, created if it is missing.
  *
- * On v2 the top has to hand the controller down first. It may do so only while no process is in it
- * itself ("no internal processes"), unless it is the real root of the whole tree. So boxes are
- * beside the cgroup that this process is in, and not below it. */
+ * On v2 the root must enable the controller first. A cgroup with processes cannot do that ("no
+ * internal processes"), except the root of the whole hierarchy. So the boxes' cgroups are beside
+ * that of this process, not below it. */
 static const char *own_directory(struct box *box, const char *controller)
 {
     char top[LONGEST_TOP];
@@ -85,7 +85,7 @@ static const char *own_directory(struct box *box, const char *controller)
         if (!write_value(control, wanted))
             give_up(box, "write", control);
     }
-    /* A name of its own for each box: those that run beside it have another pid. */
+    /* Each running box has a cgroup of its own, named by its pid. */
     char own[LONGEST_PATH];
     snprintf(own, sizeof own, "%s/box-%d", top, (int)getpid());
     for (int i = 0; i < box->cgroup_count; i++)
@@ -96,7 +96,7 @@ static const char *own_directory(struct box *box, const char *controller)
     return strcpy(box->cgroups[box->cgroup_count++], own);
 }
 
-/* Set one limit. A limit of swap is left out where the kernel does not count swap. */
+/* Set one limit. A swap limit is skipped if the kernel does not account swap. */
 static void set(struct box *box, const char *controller, const char *file, long long value)
 {
     char path[LONGEST_PATH + 64], text[64];
@@ -109,9 +109,9 @@ static void set(struct box *box, const char *controller, const char *file, long 
         give_up(box, "write", path);
 }
 
-/* On the host, before the child is born: make the box's cgroup, and write its limits.
+/* On the host, before the child is created: create the box's cgroup, and write its limits.
  *
- * Without a limit of swap too, what is too much is swapped out, and nobody is stopped. */
+ * Without a swap limit, memory above the limit is swapped out, and the OOM killer does not act. */
 void cgroup_before(struct box *box)
 {
     if (box->memory && is_v2()) {
@@ -131,25 +131,25 @@ void cgroup_before(struct box *box)
     }
 }
 
-/* In the keeper, before it has children: enter the cgroup, and make it the root of a namespace.
+/* In the supervisor, before it has children: join the cgroup, create a cgroup namespace.
  *
- * The root is where the namespace's maker is at that moment: the other way round, the box would see
- * itself as /../box-71, beside the root. */
+ * The root of the namespace is the cgroup of its creator at that moment: in the other order, the box
+ * would see itself as /../box-71, beside the root. */
 void cgroup_inside(const struct box *box)
 {
     for (int i = 0; i < box->cgroup_count; i++) {
         char path[LONGEST_PATH + 32];
         snprintf(path, sizeof path, "%s/cgroup.procs", box->cgroups[i]);
-        if (!write_value(path, "0"))    /* 0: who writes */
+        if (!write_value(path, "0"))    /* 0: the writing process */
             fail("write", path);
     }
     if (unshare(CLONE_NEWCGROUP) < 0)
         fail("unshare", "CLONE_NEWCGROUP");
 }
 
-/* On the host, when all is over: remove the cgroup, which else stays until the next reboot.
+/* On the host, at the end: remove the cgroup, which would stay until the next reboot.
  *
- * A process that has just ended can be in the way for a moment (EBUSY). */
+ * Just after a process ended, rmdir may fail with EBUSY. */
 void cgroup_after(struct box *box)
 {
     const struct timespec moment = { .tv_nsec = 1000000 };

@@ -7,34 +7,34 @@ import time
 import linux
 
 TOP = "/sys/fs/cgroup"
-PERIOD = 100000  # microseconds in which the box may use its share of the processors
-# Without a limit of swap too, what is too much is swapped out, and nobody is stopped. These files
-# are missing where the kernel does not count swap.
+PERIOD = 100000  # microseconds, of which the box may use a share
+# Without a limit for swap, memory above the limit is swapped out, and the OOM killer does not act.
+# These files are missing if the kernel does not account swap.
 SWAP = ("memory.memsw.limit_in_bytes", "memory.swap.max")
 
 
 def options(parser):
-    parser.add_argument("--memory", type=int, metavar="BYTES", help="most memory, page cache too")
-    parser.add_argument("--pids", type=int, metavar="N", help="most processes and threads at once")
-    parser.add_argument("--cpus", type=float, metavar="X", help="most CPUs: 1.5 is one and a half")
+    parser.add_argument("--memory", type=int, metavar="BYTES", help="limit, page cache included")
+    parser.add_argument("--pids", type=int, metavar="N", help="limit of processes and threads")
+    parser.add_argument("--cpus", type=float, metavar="X", help="limit; 1.5 is one and a half CPUs")
 
 
 def is_v2():
-    """Whether this machine has one tree for all controllers (v2), or one for each (v1)."""
+    """Whether this machine has one hierarchy for all controllers (v2), or one for each (v1)."""
     return os.path.exists(f"{TOP}/cgroup.controllers")
 
 
 def before(box):
-    """On the host, before the child is born: make the box's cgroup, and write its limits.
+    """On the host, before the child is created: create the box's cgroup, and write its limits.
 
     box.cgroup are its directories: one on v2, one for each controller on v1.
     """
     box.cgroup = []
     limits = limits_v2(box) if is_v2() else limits_v1(box)
-    # A name of its own for each box: those that run beside it have another pid.
+    # Each running box has a cgroup of its own, named by its pid.
     places = {name: f"{tree(name)}/box-{os.getpid()}" for name, _, _ in limits}
     if is_v2() and limits:
-        hand_down(sorted(places))
+        enable_controllers(sorted(places))
     for directory in sorted(set(places.values())):
         os.mkdir(directory)
         box.cgroup.append(directory)
@@ -44,7 +44,7 @@ def before(box):
 
 
 def limits_v1(box):
-    """What was asked for, as (controller, file, value)."""
+    """The requested limits, as (controller, file, value)."""
     limits = []
     if box.memory is not None:
         limits.append(("memory", "memory.limit_in_bytes", box.memory))
@@ -58,7 +58,7 @@ def limits_v1(box):
 
 
 def limits_v2(box):
-    """What was asked for, as (controller, file, value)."""
+    """The requested limits, as (controller, file, value)."""
     limits = []
     if box.memory is not None:
         limits.append(("memory", "memory.max", box.memory))
@@ -71,7 +71,7 @@ def limits_v2(box):
 
 
 def tree(controller):
-    """The top of the tree in which this controller's cgroups are."""
+    """The root of this controller's hierarchy."""
     if is_v2():
         return TOP
     with open("/proc/self/mounts") as mounts:
@@ -79,21 +79,20 @@ def tree(controller):
             _, directory, kind, options, *_ = line.split()
             if kind == "cgroup" and controller in options.split(","):
                 return directory
-    raise OSError(errno.ENOENT, "no cgroup tree is mounted for this controller", controller)
+    raise OSError(errno.ENOENT, "no cgroup hierarchy is mounted for this controller", controller)
 
 
-def hand_down(controllers):
-    """v2: give the cgroups below the top the files of these controllers.
+def enable_controllers(controllers):
+    """v2: enable these controllers for the cgroups below the root.
 
-    The top may hand down only while no process is in it itself ("no internal processes"), unless it
-    is the real root of the whole tree. So boxes are beside the cgroup that this process is in, and
-    not below it.
+    A cgroup with processes cannot enable controllers ("no internal processes"), except the root of
+    the whole hierarchy. So the boxes' cgroups are beside that of this process, not below it.
     """
     write(f"{TOP}/cgroup.subtree_control", " ".join(f"+{name}" for name in controllers))
 
 
 def beside(box):
-    """On the host, while the child waits: put it into the cgroup, and so all of its children."""
+    """On the host, while the child waits: move it to the cgroup; its children will be in it too."""
     for directory in box.cgroup:
         write(f"{directory}/cgroup.procs", box.pid)
 
@@ -101,20 +100,20 @@ def beside(box):
 def inside(box):
     """In the child: a cgroup namespace, in which the box's own cgroup is the root.
 
-    Its root is where its maker is now. Unshared with the other namespaces, before `beside`, it
-    would show the box as /../box-71: beside the root, not at it.
+    Its root is the cgroup of this process now. If it were unshared with the other namespaces,
+    before `beside`, it would show the box as /../box-71: beside the root.
     """
     linux.unshare(linux.CLONE_NEWCGROUP)
 
 
 def after(box):
-    """On the host, when all is over: remove the cgroup, which else stays until the next reboot."""
+    """On the host, at the end: remove the cgroup, which would stay until the next reboot."""
     for directory in box.cgroup:
         remove(directory)
 
 
 def remove(directory):
-    """rmdir; a process that has just ended can be in the way for a moment (EBUSY)."""
+    """rmdir; just after a process ended it may fail with EBUSY."""
     deadline = time.monotonic() + 5
     while os.path.exists(directory):
         try:
@@ -126,12 +125,12 @@ def remove(directory):
 
 
 def write(path, value):
-    """Write one value. Not by open(path, "w"), which would create a file that is missing: cgroups
-    have no such files, so the kernel says EACCES, where ENOENT is the truth."""
+    """Write one value. Not by open(path, "w"): O_CREAT makes the kernel report a missing file as
+    EACCES instead of ENOENT."""
     file = os.open(path, os.O_WRONLY)
     try:
         os.write(file, str(value).encode())
-    except OSError as error:  # write(2) knows no names
+    except OSError as error:  # add the path
         raise OSError(error.errno, error.strerror, f"{value} > {path}") from None
     finally:
         os.close(file)

@@ -13,25 +13,25 @@ FLAGS = 0  # TODO: which one?
 
 
 def options(parser):
-    parser.add_argument("--network", metavar="BRIDGE", help="plug the box into this bridge")
+    parser.add_argument("--network", metavar="BRIDGE", help="attach the box to this bridge")
     parser.add_argument("--ip", type=IPv4Interface, metavar="ADDRESS/LENGTH", help="of the box")
     parser.add_argument("--gateway", type=IPv4Address, metavar="ADDRESS", help="of the bridge")
 
 
 def before(box):
-    """See to it that there is a bridge: the first box makes it, the others find it."""
-    # TODO: only where --network was given. The bridge needs an address, and has to be up.
+    """Make sure that the bridge exists: the first box creates it, the others find it."""
+    # TODO: only with --network. The bridge needs an address, and has to be up.
 
 
 def beside(box):
     """Create the veth pair: one end on the bridge, the other in the child's namespace."""
-    # TODO: the child is there, in its new namespace, and waits: its pid is box.pid.
+    # TODO: the child waits in its new namespace; its pid is box.pid.
     # TODO: which MAC address should eth0 have? See the README, "Who has 172.30.0.4?"
 
 
 def inside(box):
-    """Set up the box's end. In a new namespace everything is down, even lo."""
-    # TODO: this runs in the child, and before it has a root of its own: `ip` is still the host's.
+    """Set up the box's end. In a new namespace all devices are down, even lo."""
+    # TODO: this runs in the child, before pivot_root: `ip` is still the host's.
     raise NotImplementedError("network.inside is not written yet")
 
 
@@ -41,7 +41,7 @@ def after(box):
 
 
 def run(*words, text=""):
-    """Run a command of the host, text being its input; its complaint becomes ours. (Given.)"""
+    """Run a command of the host, text is its stdin; raises OSError with its stderr. (Given.)"""
     done = subprocess.run(words, input=text, capture_output=True, text=True)
     if done.returncode:
         raise OSError(f"{' '.join(words)}: {done.stderr.strip()}")

@@ -15,20 +15,20 @@ FLAGS = linux.CLONE_NEWNET
 
 
 def options(parser):
-    parser.add_argument("--network", metavar="BRIDGE", help="plug the box into this bridge")
+    parser.add_argument("--network", metavar="BRIDGE", help="attach the box to this bridge")
     parser.add_argument("--ip", type=IPv4Interface, metavar="ADDRESS/LENGTH", help="of the box")
     parser.add_argument("--gateway", type=IPv4Address, metavar="ADDRESS", help="of the bridge")
     parser.set_defaults(veth=None)
 
 
 def before(box):
-    """See to it that there is a bridge: the first box makes it, the others find it."""
+    """Make sure that the bridge exists: the first box creates it, the others find it."""
     if not box.network:
         return
     if not (box.ip and box.gateway):
         raise OSError("--network needs --ip and --gateway too")
     if not exists(box.network):
-        mac = mac_of(box.gateway)  # or it has the lowest one of its veths, which changes
+        mac = mac_of(box.gateway)  # otherwise it has the lowest one of its ports, which changes
         run("ip", "link", "add", "name", box.network, "address", mac, "type", "bridge")
     length = box.ip.network.prefixlen
     run("ip", "address", "replace", f"{box.gateway}/{length}", "dev", box.network)
@@ -47,7 +47,7 @@ def beside(box):
 
 
 def inside(box):
-    """Set up the box's end. In a new namespace everything is down, even lo."""
+    """Set up the box's end. In a new namespace all devices are down, even lo."""
     run("ip", "link", "set", "dev", "lo", "up")
     if not box.network:
         return
@@ -58,7 +58,7 @@ def inside(box):
 
 def after(box):
     """Delete the veth pair. The bridge stays: other boxes may be on it."""
-    # The kernel would do it too, with the namespace, but in its own time: it may be ahead of us.
+    # The kernel deletes it with the namespace, but asynchronously: it may have done so already.
     if box.veth and exists(box.veth):
         subprocess.run(["ip", "link", "delete", "dev", box.veth], stderr=subprocess.DEVNULL)
 
@@ -70,15 +70,15 @@ def exists(device):
 
 
 def mac_of(address):
-    """A hardware address made of an IPv4 address (02: chosen by us, not by a factory).
+    """Derive a MAC address from an IPv4 address (02: locally administered).
 
-    So whoever knew an earlier box of this address, and wrote down its MAC, is right about this one.
+    So the neighbours' ARP entries for an earlier box with this address stay correct.
     """
     return ":".join(f"{byte:02x}" for byte in b"\x02\x42" + address.packed)
 
 
 def run(*words, text=""):
-    """Run a command of the host, text being its input; its complaint becomes ours."""
+    """Run a command of the host, text is its stdin; raises OSError with its stderr."""
     done = subprocess.run(words, input=text, capture_output=True, text=True)
     if done.returncode:
         raise OSError(f"{' '.join(words)}: {done.stderr.strip()}")

@@ -1,7 +1,7 @@
-"""The box and the world: out under the host's address, in by published ports. Yours to write.
+"""The box and other hosts: out by NAT, in by published ports. Yours to write.
 
-the LAN ── the host's address ── BRIDGE ── box        what comes from the box:  MASQUERADE
-                   ▲    ▲                             what comes for HOSTPORT:  DNAT
+the LAN ── the host's address ── BRIDGE ── box        from the box:   MASQUERADE
+                   ▲    ▲                             to HOSTPORT:    DNAT
         PREROUTING ┘    └ OUTPUT: the host's own
 """
 
@@ -12,20 +12,20 @@ def options(parser):
 
 
 def before(box):
-    """Hold each port of the host: a rule reserves nothing, so two boxes would get the same one."""
-    # TODO: what is it that has "address already in use" said to the second one?
-    # TODO: who is ended by SIGTERM tidies up nothing. See to it that after() is reached.
+    """Bind each host port: a rule does not reserve it, so two boxes could publish the same one."""
+    # TODO: how does the second one get "address already in use"?
+    # TODO: SIGTERM would end box without cleanup. Make sure that after() is called.
 
 
 def beside(box):
-    """Let the host forward packets, and write the rules of this box into its firewall."""
+    """Enable forwarding on the host, and add the rules of this box to its firewall."""
     # TODO: only with --network: masquerading, and one DNAT for each --publish.
     #       box.ip.ip is the address of the box, box.ip.network the subnet of its bridge.
     #       Call network.run("iptables", ...); or, all at once, ("iptables-restore", ..., text=...).
-    # TODO: every rule that you make, after() has to take away again. Keep a list.
+    # TODO: after() has to delete each rule that you add. Keep a list.
     raise NotImplementedError("ports.beside is not written yet")
 
 
 def after(box):
-    """Take the same rules away again, and none of other boxes'."""
+    """Delete the same rules, and none of other boxes."""
     # TODO

@@ -1,4 +1,4 @@
-"""The box and the world: out under the host's address, in by published ports."""
+"""The box and other hosts: out by NAT, in by published ports."""
 
 import signal
 import socket
@@ -24,22 +24,22 @@ def pair(text):
 
 
 def before(box):
-    """Hold each port of the host: a rule reserves nothing, so two boxes would get the same one."""
+    """Bind each host port: a rule does not reserve it, so two boxes could publish the same one."""
     if box.publish and not box.network:
         raise OSError("--publish needs --network too")
-    # Who is ended by SIGTERM tidies up nothing; who exits comes by after().
+    # SIGTERM would end this process at once; an exit calls after().
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     for host_port, _ in box.publish:
         holder = socket.socket()
         try:
-            holder.bind(("", host_port))  # without listen(): nobody is answered from here
+            holder.bind(("", host_port))  # without listen(): it accepts no connections
         except OSError as error:
             raise OSError(f"port {host_port} of this host: {error.strerror}") from None
         box.held.append(holder)
 
 
 def beside(box):
-    """Let the host forward packets, and write the rules of this box into its firewall."""
+    """Enable forwarding on the host, and add the rules of this box to its firewall."""
     if not box.network:
         return
     setting("net/ipv4/ip_forward", 1)
@@ -50,24 +50,24 @@ def beside(box):
 
 
 def after(box):
-    """Take the same rules away again."""
+    """Delete the same rules."""
     change("-D", box.rules)
 
 
 def rules_of(box):
-    """Every rule that this box needs: (table, chain, what and where to).
+    """The rules of this box: (table, chain, match and target).
 
-    They stand first in their chains (-I), before those of a dockerd or a firewall that drop.
+    They are inserted first (-I), before rules of dockerd or a firewall that drop.
     """
     bridge, address, subnet = box.network, box.ip.ip, box.ip.network
-    local = "-m addrtype --dst-type LOCAL"  # to an address of this host: not what goes through it
-    dnat = "-m conntrack --ctstate DNAT"  # what came by a published port
+    local = "-m addrtype --dst-type LOCAL"  # to an address of this host, not forwarded
+    dnat = "-m conntrack --ctstate DNAT"  # by a published port
 
-    # Out. The world has no way back to the box's address, so it sees the host's.
+    # Out. Other hosts have no route to the box's address, so they see the host's.
     yield "nat", "POSTROUTING", f"-s {address} ! -o {bridge} -j MASQUERADE"
     yield "filter", "FORWARD", f"-s {address} -i {bridge} -j ACCEPT"
 
-    # In. Others' packets pass PREROUTING, those of this host's own programs OUTPUT.
+    # In. Packets from other hosts traverse PREROUTING, those of this host's programs OUTPUT.
     for host_port, port in box.publish:
         for chain in ("PREROUTING", "OUTPUT"):
             target = f"-j DNAT --to-destination {address}:{port}"
@@ -75,14 +75,14 @@ def rules_of(box):
     answers = "-m conntrack --ctstate RELATED,ESTABLISHED,DNAT"
     yield "filter", "FORWARD", f"-d {address} -o {bridge} {answers} -j ACCEPT"
 
-    # To 127.0.0.1 comes from 127.0.0.1, which in the box is the box: it would answer itself.
+    # Packets to 127.0.0.1 come from 127.0.0.1, which in the box is the box: it would answer itself.
     yield "nat", "POSTROUTING", f"-s 127.0.0.0/8 -d {address} -o {bridge} -j MASQUERADE"
-    # A neighbour on the bridge would be answered directly, by an address that it never called.
+    # A neighbour on the bridge would get a direct answer, from an address that it did not contact.
     yield "nat", "POSTROUTING", f"-s {subnet} -d {address} -o {bridge} {dnat} -j MASQUERADE"
 
-    # Nobody else calls the box by its own address, with ports that it did not publish.
+    # Other hosts must not reach the box by its own address, on ports that it did not publish.
     yield "raw", "PREROUTING", f"-d {address} ! -i {bridge} -j DROP"
-    # route_localnet would let a box knock at what listens on the host's loopback only.
+    # route_localnet would let a box reach services that listen on the host's loopback only.
     yield "raw", "PREROUTING", f"-d 127.0.0.0/8 -i {bridge} -j DROP"
 
 

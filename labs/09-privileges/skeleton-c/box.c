@@ -1,8 +1,8 @@
-/* box run [OPTIONS] ROOTFS COMMAND [ARG...]: a container, made by hand.
+/* box run [OPTIONS] ROOTFS COMMAND [ARG...]: a container, made without a container engine.
  *
- * This file is given. What you write stands in the other ones.
+ * This file is given. You write the other ones.
  *
- *     box                         keeper                    child of the keeper: PID 1
+ *     box                         supervisor                its child: PID 1
  *      | cgroup_before            .                         .
  *      | process_start ---------> | cgroup_inside           .
  *      |                          | pid_inside -----------> |
@@ -42,7 +42,7 @@ static int usage(void)
     return EXIT_BOX;
 }
 
-/* HOST:DIR or HOST:DIR:ro, cut into its parts; false if it is neither. */
+/* HOST:DIR or HOST:DIR:ro, split into its parts; false if it is neither. */
 static bool read_volume(char *text, struct volume *volume)
 {
     volume->host = strsep(&text, ":");
@@ -60,7 +60,7 @@ static bool read_number(const char *text, double *number)
     return *text && !*end && *number > 0;
 }
 
-/* What was asked for; false if it was not understood. */
+/* Parse the options; false if they are invalid. */
 static bool read_options(int argc, char **argv, struct box *box)
 {
     static const struct option options[] = {
@@ -76,7 +76,7 @@ static bool read_options(int argc, char **argv, struct box *box)
         { NULL, 0, NULL, 0 },
     };
     double number;
-    /* "+": what stands behind ROOTFS is the command's, options too */
+    /* "+": arguments after ROOTFS belong to the command, options too */
     for (int option; (option = getopt_long(argc, argv, "+", options, NULL)) != -1;) {
         if (option == 'i')
             box->init = true;
@@ -106,7 +106,7 @@ static bool read_options(int argc, char **argv, struct box *box)
     return argc - optind >= 2;
 }
 
-/* What the child does until it is the command. */
+/* Run the parts in the child, then execute the command. */
 static void child(struct box *box)
 {
     cgroup_inside(box);

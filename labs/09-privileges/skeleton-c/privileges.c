@@ -12,7 +12,7 @@
 
 #include "box.h"
 
-/* Given: a capability's place in this list is its number, see capabilities(7). */
+/* Given: the index of a capability in this list is its number, see capabilities(7). */
 static const char *const names[] = {
     "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID",
     "SETPCAP", "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW",
@@ -22,13 +22,13 @@ static const char *const names[] = {
     "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF", "CHECKPOINT_RESTORE",
 };
 
-/* Given: what Docker leaves to root of a container that asks for nothing. */
+/* Given: the capabilities of root in a container of Docker, by default. */
 static const char *const by_default[] = {
     "CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID",
     "SETFCAP", "SETPCAP", "NET_BIND_SERVICE", "SYS_CHROOT", "KILL", "AUDIT_WRITE",
 };
 
-/* Given: this machine, as linux/audit.h calls it; the bit in the numbers of x86's third table. */
+/* Given: this architecture in linux/audit.h; the bit in the numbers of x86's third table, x32. */
 #if defined(__x86_64__)
 #define OUR_ARCH AUDIT_ARCH_X86_64
 #elif defined(__aarch64__)
@@ -49,7 +49,7 @@ static const char *const by_default[] = {
 #define IF_ANY_BIT(k, jt, jf)  BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, k, jt, jf)
 #define RETURN(k)         BPF_STMT(BPF_RET | BPF_K, k)
 
-/* Given: the bit of a capability as Docker lets one write it: cap_chown, CHOWN, ALL. */
+/* Given: parse a capability in Docker's spellings: cap_chown, CHOWN, ALL. Returns its bit. */
 uint64_t privileges_read(const char *name)
 {
     if (strncasecmp(name, "CAP_", 4) == 0)
@@ -60,10 +60,10 @@ uint64_t privileges_read(const char *name)
         if (strcasecmp(name, names[number]) == 0)
             return UINT64_C(1) << number;
     errno = EINVAL;
-    fail("no capability:", name);
+    fail("not a capability:", name);
 }
 
-/* Given: hand the filter to the kernel, which keeps a copy; nobody can take it off again. */
+/* Given: install the filter: the kernel keeps a copy, and it cannot be removed. */
 static void install(struct sock_filter *filter, unsigned short length)
 {
     struct sock_fprog program = { .len = length, .filter = filter };
@@ -71,7 +71,7 @@ static void install(struct sock_filter *filter, unsigned short length)
         fail("prctl", "PR_SET_SECCOMP");
 }
 
-/* The capabilities that the box keeps: Docker's, and what --cap-add and --cap-drop make of them. */
+/* The capabilities that the box keeps: Docker's, changed by --cap-add and --cap-drop. */
 static uint64_t kept(const struct box *box)
 {
     uint64_t mask = 0;
@@ -82,7 +82,7 @@ static uint64_t kept(const struct box *box)
     return mask;
 }
 
-/* Take all other capabilities out of the bounding set. */
+/* Drop all other capabilities from the bounding set. */
 static void keep_only(uint64_t mask)
 {
     /* TODO: PR_CAPBSET_DROP, for each number that PR_CAPBSET_READ knows */
@@ -91,15 +91,15 @@ static void keep_only(uint64_t mask)
     fail("keep_only", "");
 }
 
-/* The kernel runs this at every system call, on struct seccomp_data; what it returns is done. */
+/* The kernel runs this at every system call, on struct seccomp_data, and obeys its result. */
 static struct sock_filter filter[] = {
     LOAD(nr),
-    /* TODO: which table is the number from? And which calls fail with EPERM?
+    /* TODO: which system call table is used? And which calls fail with EPERM?
      * SYS_mount and so on are in sys/syscall.h. */
     RETURN(SECCOMP_RET_ALLOW),
 };
 
-/* Last of all but PID 1's duties, since what stands here could not be done with what it leaves. */
+/* The last part before init: the others need the privileges that it drops. */
 void privileges_inside(const struct box *box)
 {
     /* TODO: no_new_privs. And is this an order in which each is still allowed? */

@@ -7,7 +7,7 @@ import struct
 
 import linux
 
-# Given: a capability's place in this list is its number, see capabilities(7).
+# Given: the index of a capability in this list is its number, see capabilities(7).
 CAPABILITIES = """
     CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE
     NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO
@@ -15,16 +15,16 @@ CAPABILITIES = """
     SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG
     WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE
 """.split()
-# Given: what Docker leaves to root of a container that asks for nothing.
+# Given: the capabilities of root in a container of Docker, by default.
 DEFAULT = """
     CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE
     SYS_CHROOT KILL AUDIT_WRITE
 """.split()
 
-# Given: the numbers of system calls and of the two machines themselves (linux/audit.h).
+# Given: the numbers of system calls, and of the two architectures (linux/audit.h).
 MACHINE = os.uname().machine
 AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}[MACHINE]
-X32_BIT = 0x40000000  # in the number of a call by x86's third ABI, x32
+X32_BIT = 0x40000000  # set in the numbers of x32 system calls, x86's third ABI
 CLONE, CLONE3 = {"x86_64": (56, 435), "aarch64": (220, 435)}[MACHINE]
 COLUMN = ("x86_64", "aarch64").index(MACHINE)
 REFUSED = {  # name: number on x86_64, number on aarch64
@@ -50,22 +50,22 @@ SECCOMP_MODE_FILTER = 2
 
 
 def options(parser):
-    """--cap-add and --cap-drop, each as often as one likes: box.cap_add, box.cap_drop are lists."""
+    """--cap-add and --cap-drop, both repeatable: box.cap_add, box.cap_drop are lists."""
     for option in ("--cap-add", "--cap-drop"):
         parser.add_argument(option, metavar="NAME", type=known, action="append", default=[])
 
 
 def known(name):
-    """A capability as Docker lets one write it: cap_chown, CHOWN, ALL."""
+    """Parse a capability in one of Docker's spellings: cap_chown, CHOWN, ALL."""
     name = name.upper().removeprefix("CAP_")
     if name == "ALL" or name in CAPABILITIES:
         return name
-    raise argparse.ArgumentTypeError(f"{name!r} is no capability: see capabilities(7)")
+    raise argparse.ArgumentTypeError(f"{name!r} is not a capability: see capabilities(7)")
 
 
 def inside(box):
-    """Last of all, since what stands here could not be done with what it leaves."""
-    # TODO: the three of below, in an order in which each is still allowed; and no_new_privs
+    """The last part: the others need the privileges that it drops."""
+    # TODO: the three functions below, in an order in which each is still allowed; and no_new_privs
     raise NotImplementedError("privileges.inside is not written yet")
 
 
@@ -73,13 +73,13 @@ def inside(box):
 
 
 def kept(add, drop):
-    """The names that the box keeps: DEFAULT, and what --cap-add and --cap-drop make of it."""
-    # TODO: ALL is a name too, in either list
+    """The names that the box keeps: DEFAULT, changed by --cap-add and --cap-drop."""
+    # TODO: either list may contain ALL
     raise NotImplementedError("privileges.kept is not written yet")
 
 
 def keep_only(names):
-    """Take all other capabilities out of the bounding set."""
+    """Drop all other capabilities from the bounding set."""
     # TODO: linux.prctl(linux.PR_CAPBSET_DROP, number), up to /proc/sys/kernel/cap_last_cap
     raise NotImplementedError("privileges.keep_only is not written yet")
 
@@ -88,23 +88,23 @@ def keep_only(names):
 
 
 def filter_program():
-    """The filter, as the kernel takes it: an array of struct sock_filter, 8 bytes each.
+    """The filter in the kernel's format: an array of struct sock_filter, 8 bytes each.
 
-    An instruction is (what to do, how many to skip if the test holds, how many if not, constant).
-    The kernel runs this at every system call, on struct seccomp_data; what it returns is done.
+    An instruction is (code, instructions to skip if true, if false, constant).
+    The kernel runs this at every system call, on struct seccomp_data, and obeys its result.
     """
     program = [
         (LOAD, 0, 0, NUMBER),
-        # TODO: which table is the number from? And is it REFUSED[...][COLUMN], or a clone?
+        # TODO: which system call table is used? And is it REFUSED[...][COLUMN], or a clone?
         (RETURN, 0, 0, ALLOW),
     ]
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
 
 
 def install(program):
-    """Give the filter to the kernel, which keeps a copy; nobody can take it off again."""
+    """Install the filter: the kernel keeps a copy, and it cannot be removed."""
     instructions = ctypes.create_string_buffer(program, len(program))
-    # struct sock_fprog: how many instructions there are, and where. @: aligned as in C.
+    # struct sock_fprog: number of instructions, and address. @: aligned as in C.
     described = struct.pack("@HP", len(program) // 8, ctypes.addressof(instructions))
     fprog = ctypes.create_string_buffer(described, len(described))
     linux.prctl(linux.PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(fprog))

@@ -1,4 +1,4 @@
-/* --cap-add, --cap-drop, no_new_privs and a seccomp filter: what root of the box may do. */
+/* --cap-add, --cap-drop, no_new_privs and a seccomp filter: the privileges of the box's root. */
 #include <errno.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
@@ -12,7 +12,7 @@
 
 #include "box.h"
 
-/* Given: a capability's place in this list is its number, see capabilities(7). */
+/* Given: the index of a capability in this list is its number, see capabilities(7). */
 static const char *const names[] = {
     "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID",
     "SETPCAP", "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW",
@@ -22,13 +22,13 @@ static const char *const names[] = {
     "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF", "CHECKPOINT_RESTORE",
 };
 
-/* Given: what Docker leaves to root of a container that asks for nothing. */
+/* Given: the capabilities of root in a container of Docker, by default. */
 static const char *const by_default[] = {
     "CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID",
     "SETFCAP", "SETPCAP", "NET_BIND_SERVICE", "SYS_CHROOT", "KILL", "AUDIT_WRITE",
 };
 
-/* Given: this machine, as linux/audit.h calls it; the bit in the numbers of x86's third table. */
+/* Given: this architecture in linux/audit.h; the bit in the numbers of x86's third table, x32. */
 #if defined(__x86_64__)
 #define OUR_ARCH AUDIT_ARCH_X86_64
 #elif defined(__aarch64__)
@@ -49,7 +49,7 @@ static const char *const by_default[] = {
 #define IF_ANY_BIT(k, jt, jf)  BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, k, jt, jf)
 #define RETURN(k)         BPF_STMT(BPF_RET | BPF_K, k)
 
-/* Given: the bit of a capability as Docker lets one write it: cap_chown, CHOWN, ALL. */
+/* Given: parse a capability in Docker's spellings: cap_chown, CHOWN, ALL. Returns its bit. */
 uint64_t privileges_read(const char *name)
 {
     if (strncasecmp(name, "CAP_", 4) == 0)
@@ -60,10 +60,10 @@ uint64_t privileges_read(const char *name)
         if (strcasecmp(name, names[number]) == 0)
             return UINT64_C(1) << number;
     errno = EINVAL;
-    fail("no capability:", name);
+    fail("not a capability:", name);
 }
 
-/* Given: hand the filter to the kernel, which keeps a copy; nobody can take it off again. */
+/* Given: install the filter: the kernel keeps a copy, and it cannot be removed. */
 static void install(struct sock_filter *filter, unsigned short length)
 {
     struct sock_fprog program = { .len = length, .filter = filter };
@@ -71,9 +71,9 @@ static void install(struct sock_filter *filter, unsigned short length)
         fail("prctl", "PR_SET_SECCOMP");
 }
 
-/* The capabilities that the box keeps: Docker's, and what --cap-add and --cap-drop make of them.
+/* The capabilities that the box keeps: Docker's, changed by --cap-add and --cap-drop.
  *
- * ALL added is all but the dropped, ALL dropped is only the added. */
+ * As in Docker: ALL added keeps all but the dropped ones, ALL dropped only the added ones. */
 static uint64_t kept(const struct box *box)
 {
     if (box->cap_add == EVERY_CAPABILITY)
@@ -86,9 +86,9 @@ static uint64_t kept(const struct box *box)
     return (mask & ~box->cap_drop) | box->cap_add;
 }
 
-/* Take all other capabilities out of the bounding set: from it execve fills those of root.
+/* Drop all other capabilities from the bounding set, from which execve computes those of root.
  *
- * So the others end at execve, and no program of the box gets them again, whoever owns it. */
+ * So execve drops the others, and no program of the box, not even a setuid one, gets them again. */
 static void keep_only(uint64_t mask)
 {
     for (int number = 0; prctl(PR_CAPBSET_READ, number) >= 0; number++)
@@ -98,14 +98,14 @@ static void keep_only(uint64_t mask)
 
 #define REFUSE(call) IF_EQUAL(call, 0, 1), RETURN(SECCOMP_RET_ERRNO | EPERM)
 
-/* The kernel runs this at every system call, on struct seccomp_data; what it returns is done. */
+/* The kernel runs this at every system call, on struct seccomp_data, and obeys its result. */
 static struct sock_filter filter[] = {
-    /* A 64-bit process may call by the 32-bit table as well, where mount is number 21. */
+    /* A 64-bit process may also use the 32-bit system call table, where mount is 21. */
     LOAD(arch),
     IF_EQUAL(OUR_ARCH, 1, 0),
     RETURN(SECCOMP_RET_KILL_PROCESS),
     LOAD(nr),
-    /* x32 has the same arch, and its mount is 165 + X32_BIT. No number of aarch64 is so high. */
+    /* x32 has the same arch; its mount is 165 + X32_BIT. aarch64 has no numbers that high. */
     IF_AT_LEAST(X32_BIT, 0, 1),
     RETURN(SECCOMP_RET_ERRNO | EPERM),
     REFUSE(SYS_mount), REFUSE(SYS_umount2), REFUSE(SYS_pivot_root),
@@ -119,8 +119,8 @@ static struct sock_filter filter[] = {
     REFUSE(SYS_bpf), REFUSE(SYS_perf_event_open), REFUSE(SYS_userfaultfd),
     REFUSE(SYS_open_by_handle_at), REFUSE(SYS_swapon), REFUSE(SYS_swapoff),
     REFUSE(SYS_settimeofday), REFUSE(SYS_clock_settime),
-    /* clone3 has its flags in memory, which a filter cannot read. "This kernel does not have it",
-     * and the C library takes clone, whose flags are in a register: the first argument. */
+    /* clone3 has its flags in memory, which a filter cannot read. After ENOSYS the C library uses
+     * clone, whose flags are in a register: the first argument. */
     IF_EQUAL(SYS_clone3, 0, 1),
     RETURN(SECCOMP_RET_ERRNO | ENOSYS),
     IF_EQUAL(SYS_clone, 0, 3),
@@ -130,9 +130,9 @@ static struct sock_filter filter[] = {
     RETURN(SECCOMP_RET_ALLOW),
 };
 
-/* Last of all but PID 1's duties, since what stands here could not be done with what it leaves.
+/* The last part before init: the others need the privileges that it drops.
  *
- * Whatever is given up here is given up for all that the command will ever start. */
+ * What is dropped here stays dropped for the command and all of its children. */
 void privileges_inside(const struct box *box)
 {
     keep_only(kept(box));

@@ -1,4 +1,4 @@
-"""--cap-add, --cap-drop, no_new_privs and a seccomp filter: what root of the box may do."""
+"""--cap-add, --cap-drop, no_new_privs and a seccomp filter: the privileges of the box's root."""
 
 import argparse
 import ctypes
@@ -7,7 +7,7 @@ import struct
 
 import linux
 
-# Given: a capability's place in this list is its number, see capabilities(7).
+# Given: the index of a capability in this list is its number, see capabilities(7).
 CAPABILITIES = """
     CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE
     NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO
@@ -15,16 +15,16 @@ CAPABILITIES = """
     SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG
     WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE
 """.split()
-# Given: what Docker leaves to root of a container that asks for nothing.
+# Given: the capabilities of root in a container of Docker, by default.
 DEFAULT = """
     CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE
     SYS_CHROOT KILL AUDIT_WRITE
 """.split()
 
-# Given: the numbers of system calls and of the two machines themselves (linux/audit.h).
+# Given: the numbers of system calls, and of the two architectures (linux/audit.h).
 MACHINE = os.uname().machine
 AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}[MACHINE]
-X32_BIT = 0x40000000  # in the number of a call by x86's third ABI, x32
+X32_BIT = 0x40000000  # set in the numbers of x32 system calls, x86's third ABI
 CLONE, CLONE3 = {"x86_64": (56, 435), "aarch64": (220, 435)}[MACHINE]
 COLUMN = ("x86_64", "aarch64").index(MACHINE)
 REFUSED = {  # name: number on x86_64, number on aarch64
@@ -50,23 +50,23 @@ SECCOMP_MODE_FILTER = 2
 
 
 def options(parser):
-    """--cap-add and --cap-drop, each as often as one likes: box.cap_add, box.cap_drop are lists."""
+    """--cap-add and --cap-drop, both repeatable: box.cap_add, box.cap_drop are lists."""
     for option in ("--cap-add", "--cap-drop"):
         parser.add_argument(option, metavar="NAME", type=known, action="append", default=[])
 
 
 def known(name):
-    """A capability as Docker lets one write it: cap_chown, CHOWN, ALL."""
+    """Parse a capability in one of Docker's spellings: cap_chown, CHOWN, ALL."""
     name = name.upper().removeprefix("CAP_")
     if name == "ALL" or name in CAPABILITIES:
         return name
-    raise argparse.ArgumentTypeError(f"{name!r} is no capability: see capabilities(7)")
+    raise argparse.ArgumentTypeError(f"{name!r} is not a capability: see capabilities(7)")
 
 
 def inside(box):
-    """Last of all, since what stands here could not be done with what it leaves.
+    """The last part: the others need the privileges that it drops.
 
-    Whatever is given up here is given up for all that the command will ever start.
+    What is dropped here stays dropped for the command and all of its children.
     """
     keep_only(kept(box.cap_add, box.cap_drop))
     linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
@@ -77,7 +77,7 @@ def inside(box):
 
 
 def kept(add, drop):
-    """Docker's arithmetic: ALL added is all but the dropped, ALL dropped is only the added."""
+    """As in Docker: ALL added keeps all but the dropped ones, ALL dropped only the added ones."""
     if "ALL" in add:
         return set(CAPABILITIES) - set(drop)
     if "ALL" in drop:
@@ -86,13 +86,13 @@ def kept(add, drop):
 
 
 def keep_only(names):
-    """Take all other capabilities out of the bounding set: from it execve fills those of root.
+    """Drop all other capabilities from the bounding set, from which execve computes those of root.
 
-    So the others end at execve, and no program of the box gets them again, whoever owns it.
+    So execve drops the others, and no program of the box, not even a setuid one, gets them again.
     """
     numbers = {CAPABILITIES.index(name) for name in names}
     with open("/proc/sys/kernel/cap_last_cap") as file:
-        last = int(file.read())  # a newer kernel may have more than those that are listed here
+        last = int(file.read())  # a newer kernel may have more than this list
     for number in range(last + 1):
         if number not in numbers:
             linux.prctl(linux.PR_CAPBSET_DROP, number)
@@ -102,26 +102,26 @@ def keep_only(names):
 
 
 def filter_program():
-    """The filter, as the kernel takes it: an array of struct sock_filter, 8 bytes each.
+    """The filter in the kernel's format: an array of struct sock_filter, 8 bytes each.
 
-    An instruction is (what to do, how many to skip if the test holds, how many if not, constant).
-    The kernel runs this at every system call, on struct seccomp_data; what it returns is done.
+    An instruction is (code, instructions to skip if true, if false, constant).
+    The kernel runs this at every system call, on struct seccomp_data, and obeys its result.
     """
     program = [
-        # A 64-bit process may call by the 32-bit table as well, where mount is number 21.
+        # A 64-bit process may also use the 32-bit system call table, where mount is 21.
         (LOAD, 0, 0, ARCH),
         (JUMP_IF_EQUAL, 1, 0, AUDIT_ARCH),
         (RETURN, 0, 0, KILL),
         (LOAD, 0, 0, NUMBER),
-        # x32 has the same arch, and its mount is 165 + X32_BIT. No number of aarch64 is so high.
+        # x32 has the same arch; its mount is 165 + X32_BIT. aarch64 has no numbers that high.
         (JUMP_IF_AT_LEAST, 0, 1, X32_BIT),
         (RETURN, 0, 0, ERRNO + EPERM),
     ]
     for of_both in REFUSED.values():
         program += [(JUMP_IF_EQUAL, 0, 1, of_both[COLUMN]), (RETURN, 0, 0, ERRNO + EPERM)]
     program += [
-        # clone3 has its flags in memory, which a filter cannot read. "This kernel does not have
-        # it", and the C library takes clone, whose flags are in a register: the first argument.
+        # clone3 has its flags in memory, which a filter cannot read. After ENOSYS the C library
+        # uses clone, whose flags are in a register: the first argument.
         (JUMP_IF_EQUAL, 0, 1, CLONE3),
         (RETURN, 0, 0, ERRNO + ENOSYS),
         (JUMP_IF_EQUAL, 0, 3, CLONE),
@@ -134,9 +134,9 @@ def filter_program():
 
 
 def install(program):
-    """Give the filter to the kernel, which keeps a copy; nobody can take it off again."""
+    """Install the filter: the kernel keeps a copy, and it cannot be removed."""
     instructions = ctypes.create_string_buffer(program, len(program))
-    # struct sock_fprog: how many instructions there are, and where. @: aligned as in C.
+    # struct sock_fprog: number of instructions, and address. @: aligned as in C.
     described = struct.pack("@HP", len(program) // 8, ctypes.addressof(instructions))
     fprog = ctypes.create_string_buffer(described, len(described))
     linux.prctl(linux.PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(fprog))

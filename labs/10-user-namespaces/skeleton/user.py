@@ -6,13 +6,13 @@ def options(parser):
 
 
 def flags(box):
-    """What to unshare: the frame adds it to the FLAGS of the other parts, all in one call."""
-    # TODO: linux.CLONE_NEWUSER (import linux), and only where it was asked for
+    """Flags for unshare: the frame adds them to the FLAGS of the other parts, in one call."""
+    # TODO: linux.CLONE_NEWUSER (import linux), only with --user-namespace
     if box.user_namespace:
         raise NotImplementedError("user.flags is not written yet")
     return 0
 
 
 def beside(box):
-    """On the host, while the child waits: say who the box's root is out here."""
+    """On the host, while the child waits: map root of the box to a user of the host."""
     # TODO: /proc/PID/uid_map, /proc/PID/setgroups, /proc/PID/gid_map of box.pid

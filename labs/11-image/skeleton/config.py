@@ -11,8 +11,8 @@ def inside(box):
     """Set environment, working directory and user, in this order; drop the caller's environment."""
     if getattr(box, "config", None) is None:  # ROOTFS is a directory: there is no config
         return
-    # TODO: Env, and PATH, HOME and HOSTNAME where it does not say them. os.environ
-    # TODO: WorkingDir, which is made if it is missing
-    # TODO: User: NAME or NUMBER, and perhaps :GROUP. Its other groups stand in /etc/group.
-    #       In which order? And what of lab 03 must be said again after setuid?
+    # TODO: Env, and PATH, HOME and HOSTNAME if Env lacks them. os.environ
+    # TODO: WorkingDir, which is created if it is missing
+    # TODO: User: NAME or NUMBER, optionally :GROUP. Its other groups are in /etc/group.
+    #       In which order? And which setting of lab 03 must be repeated after setuid?
     raise NotImplementedError("config.inside is not written yet")

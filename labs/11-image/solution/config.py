@@ -41,7 +41,7 @@ def identity(user):
 
 
 def entry(path, key):
-    """The line of this name, or else the one of this number; None if there is neither."""
+    """The line with this name, or else with this number; None if there is neither."""
     lines = table(path)
     named = [line for line in lines if line[0] == key] + [line for line in lines if line[2] == key]
     return named[0] if named else None

@@ -2,8 +2,8 @@
 
     /var/lib/box/              BOX_STORE moves it
         images.json            {name: the image's config}
-        layers/DIGEST/         a layer, unpacked once, whoever has it; DIGEST: sha256 of its tar
-        base/                  an empty directory: what every image lies on
+        layers/DIGEST/         a layer, unpacked once for all images; DIGEST: sha256 of its tar
+        base/                  an empty directory: the lowest layer of every image
 
 Source: OCI image-spec, config.md and layer.md.
 """
@@ -25,7 +25,7 @@ import process
 STORE = os.environ.get("BOX_STORE", "/var/lib/box")
 LAYERS = f"{STORE}/layers"
 
-# What reading an archive raises that is none, or none of an image.
+# Exceptions of reading a file that is not an archive, or not an image archive.
 DAMAGED = (
     tarfile.TarError,
     zlib.error,
@@ -38,14 +38,14 @@ DAMAGED = (
 
 
 def before(box):
-    """Where box.rootfs is an image's name: its layers, and what its config says of the command."""
+    """If box.rootfs is an image's name: set its layers, and the command of its config."""
     box.config = None
     if os.path.isdir(box.rootfs):
         return
     known = images()
     found = known.get(box.rootfs) or known.get(f"{box.rootfs}:latest")
     if not found:
-        raise OSError(f"{box.rootfs}: neither a directory nor an image that was loaded")
+        raise OSError(f"{box.rootfs}: neither a directory nor a loaded image")
     box.config = found.get("config") or {}
     given = box.command or box.config.get("Cmd") or []
     box.command = (box.config.get("Entrypoint") or []) + given
@@ -54,7 +54,7 @@ def before(box):
 
 
 def images():
-    """What was loaded: {name: config}."""
+    """The loaded images: {name: config}."""
     try:
         with open(f"{STORE}/images.json") as file:
             return json.load(file)
@@ -71,7 +71,7 @@ def layer(diff_id):
 
 
 def load(arguments):
-    """box load TAR: keep the images of an archive; print their names."""
+    """box load TAR: store the images of an archive; print their names."""
     if len(arguments) != 1:
         raise OSError("usage: box load TAR")
     for directory in (LAYERS, f"{STORE}/base"):
@@ -89,7 +89,7 @@ def load(arguments):
 
 
 def load_image(archive, image):
-    """Keep the layers of one image of manifest.json; returns {name: config}."""
+    """Store the layers of one image of manifest.json; returns {name: config}."""
     text = archive.extractfile(image["Config"]).read()
     config = json.loads(text)
     for name, diff_id in zip(image["Layers"], config["rootfs"]["diff_ids"], strict=True):
@@ -99,42 +99,42 @@ def load_image(archive, image):
 
 
 def write_images(known):
-    """Replace images.json: beside it first, so that whoever reads finds the old one or the new."""
+    """Replace images.json by rename, so that a reader finds either the old or the new one."""
     with open(f"{STORE}/.images.json", "w") as file:
         json.dump(known, file, indent=1)
     os.rename(file.name, f"{STORE}/images.json")
 
 
 def keep(file, diff_id):
-    """Unpack a layer, unless it is there. First look whether it is the one that is meant."""
+    """Unpack a layer, unless it exists. Check its digest first."""
     directory = layer(diff_id)
     if os.path.isdir(directory):
         return
-    # In a file of its own: what is unpacked is what was looked at. And a child shares the position
-    # in an open file with its parent, which has to read on in the archive.
+    # In a temporary file: what is unpacked is what was checked. And a child shares the file offset
+    # with its parent, which continues to read the archive.
     with tempfile.TemporaryFile(dir=LAYERS) as plain:
         if copy(uncompressed(file), plain) != os.path.basename(directory):
-            raise OSError(f"a layer is not what its config says: it should be {diff_id}")
+            raise OSError(f"the digest of a layer is not {diff_id}, as its config says")
         unpacked = tempfile.mkdtemp(prefix=".new-", dir=LAYERS)
         try:
             os.chmod(unpacked, 0o755)
             if process.wait(process.start(lambda: unpack(plain, unpacked))):
                 raise OSError("a layer was not unpacked")
-            os.rename(unpacked, directory)  # complete, or not there at all
+            os.rename(unpacked, directory)  # complete, or not at all
         except BaseException:
             shutil.rmtree(unpacked)
             raise
 
 
 def uncompressed(file):
-    """The same, read through gzip if it is packed."""
+    """Decompress a file if it is compressed with gzip."""
     packed = file.read(2) == b"\x1f\x8b"
     file.seek(0)
     return gzip.GzipFile(fileobj=file) if packed else file
 
 
 def copy(source, target):
-    """Copy to the end, and go back to the beginning; returns the SHA-256 of what was copied."""
+    """Copy a file and rewind the copy; returns the SHA-256 of the content."""
     digest = hashlib.sha256()
     while block := source.read(1 << 20):
         digest.update(block)
@@ -148,7 +148,7 @@ def unpack(file, directory):
     mark = f"{overlay.marks()}.overlay.opaque"
     os.chroot(directory)
     os.chdir("/")
-    os.umask(0o022)  # for directories that no entry speaks of
+    os.umask(0o022)  # for directories without an entry
     sys.path.clear()  # a module imported from here on would be the layer's
     try:
         with tarfile.open(fileobj=file, errorlevel=2) as archive:
@@ -160,10 +160,10 @@ def unpack(file, directory):
 
 
 def place(archive, member, mark):
-    """Make one file of a layer; or what overlayfs has in the place of OCI's .wh. files."""
+    """Create one file of a layer; for OCI's .wh. files, overlayfs's whiteout or attribute."""
     member.name = path = os.path.normpath(f"/{member.name}")
     if path == "/":
-        return  # the layer's own directory: it is there
+        return  # the layer's own directory exists
     directory, name = os.path.split(path)
     os.makedirs(directory, exist_ok=True)
     if name == ".wh..wh..opq":
@@ -176,7 +176,7 @@ def place(archive, member, mark):
 
 
 def make_room(path, member):
-    """Remove what an earlier entry of this name has left. Directories are merged, not replaced."""
+    """Remove what an earlier entry of this name created. Directories are merged, not replaced."""
     if os.path.isdir(path) and not os.path.islink(path):
         if not member.isdir():
             shutil.rmtree(path)

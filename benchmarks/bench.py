@@ -9,9 +9,9 @@ A case is a function that takes the laboratory (lab.py) and gives lines of the t
 Each module of cases has a table of its own, CASES, which joins the one here.
 
 To be fair to all, the engines take turns (measuring.py). A ratio is between medians over all
-rounds. The noise is what the same command differs from itself by: the spread of its rounds'
-medians. Results go to benchmarks/results/. A run of all cases adds a line to the history, and draws
-its picture anew (history.py).
+rounds. The noise is the spread of the medians of one command's rounds. Results go to
+benchmarks/results/. A run of all cases adds a line to the history, and draws its picture again
+(history.py).
 """
 
 from __future__ import annotations

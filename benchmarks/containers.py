@@ -37,7 +37,9 @@ def bench_bundle(lab: Lab) -> list[Case]:
         "minidock": [*lab.runtime, "run", "--bundle", str(lab.bundle), "bench"],
         "runc": [*lab.runc, "run", "--bundle", str(lab.bundle), "bench"],
     }
-    with lab.default_store():  # the runtime is told where its state is; it needs no store
+    with (
+        lab.default_store()
+    ):  # the runtime has an option for its state directory; it needs no store
         measured = measure(lab, "bundle", commands, {})
     return [Case("minidock-runtime run, on a bundle", measured, {"runc": (1.6, 1.0)})]
 
@@ -56,7 +58,7 @@ def bench_exec(lab: Lab) -> list[Case]:
 
 
 def bench_memory(lab: Lab) -> list[Case]:
-    """Private memory of the process that keeps a sleeping container: monitor, shim, conmon."""
+    """Private memory of the process beside a sleeping container: monitor, shim, conmon."""
     engines = {"minidock": lab.minidock, "docker": lab.docker, "podman": lab.podman}
     kept = {}
     for name, engine in engines.items():
@@ -64,10 +66,10 @@ def bench_memory(lab: Lab) -> list[Case]:
         container = lab.output(*engine, "run", "-d", image, "sleep", "1000000")
         time.sleep(1)  # let it settle
         pid = int(lab.output(*engine, "inspect", "--format", "{{.State.Pid}}", container))
-        keeper = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-        kept[name] = Measured([[_private_bytes(keeper) / 1e6]], unit="MB")
+        monitor = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        kept[name] = Measured([[_private_bytes(monitor) / 1e6]], unit="MB")
         lab.output(*engine, "rm", "-f", container)
-    return [Case("memory of a sleeping container's keeper", kept, {}, at_most=12.0)]
+    return [Case("memory of a sleeping container's monitor", kept, {}, at_most=12.0)]
 
 
 def _private_bytes(pid: int) -> int:

@@ -58,7 +58,7 @@ only_in_a_vm() {
     exit 2
 }
 
-# The file of a running container's cgroup, in whichever version: cgroup_file NAME CONTROLLER FILE
+# The file of a running container's cgroup, v1 or v2: cgroup_file NAME CONTROLLER FILE
 cgroup_file() {
     pid=$(minidock inspect -f '{{.State.Pid}}' "$1")
     if line=$(grep -E "^[1-9][0-9]*:([^:]*,)?$2(,[^:]*)?:" "/proc/$pid/cgroup"); then

@@ -1,7 +1,7 @@
 """Kernel settings that are files under /proc/sys.
 
 Network settings belong to a network namespace: a process reads and sets those of its own namespace,
-whichever /proc is mounted. Sources: sysctl(8), proc_sys(5), Documentation/networking/ip-sysctl.rst.
+whatever /proc is mounted. Sources: sysctl(8), proc_sys(5), Documentation/networking/ip-sysctl.rst.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ _UNIT_LETTERS = frozenset(
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:-_.\\"
 )  # systemd.unit(5), "Description"
 
-KEEPER = ["/bin/sleep", "infinity"]
+MAIN_PROCESS = ["/bin/sleep", "infinity"]
 """The main process of the unit, which does nothing: systemd removes the cgroup of a unit after its
 last process, and containers come and go."""
 
@@ -72,7 +72,7 @@ def _start_delegated_unit_sh(name: str, *, slice_name: str) -> str:
     words += ["--property=Delegate=yes", "--property=Type=exec"]
     words += ["--property=OOMPolicy=continue"]
     words += ["--property=OOMScoreAdjust=-900", "--property=TasksMax=infinity"]
-    words += ["--property=TimeoutStopSec=10", *KEEPER]
+    words += ["--property=TimeoutStopSec=10", *MAIN_PROCESS]
     return " ".join(quote(word) for word in words)
 
 
@@ -111,7 +111,7 @@ def _start(connection: _Connection, name: str, slice_name: str) -> str:
         ("Description", "s", "Containers of minidock"),
         ("Slice", "s", slice_name),
         *_PROPERTIES,
-        ("ExecStart", "a(sasb)", [(KEEPER[0], KEEPER, False)]),
+        ("ExecStart", "a(sasb)", [(MAIN_PROCESS[0], MAIN_PROCESS, False)]),
     ]
     variants = [(key, (kind, value)) for key, kind, value in properties]
     try:

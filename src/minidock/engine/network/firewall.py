@@ -66,7 +66,7 @@ def user_chain(store: Store) -> str:
 
 
 def is_user_chain(chain: str) -> bool:
-    """Whether a chain is an administrator's, of whichever store."""
+    """Whether a chain is the administrator's chain of any store."""
     return chain == f"{PREFIX}{_USER}" or chain.startswith(PREFIX) and chain.endswith(f"-{_USER}")
 
 

@@ -218,7 +218,7 @@ def port_taken(taken: str, binding: Binding, store: Store | None) -> Conflict:
     listing = "-lunp" if binding["Proto"] == "udp" else "-ltnp"
     return Conflict(
         f"Bind for {taken} failed: address already in use",
-        hint=f"see who has it: ss {listing} 'sport = :{binding['HostPort']}'",
+        hint=f"find its owner: ss {listing} 'sport = :{binding['HostPort']}'",
     )
 
 

@@ -350,7 +350,7 @@ class PlannedWiring:
         return _new(name)
 
     def _as_its_bridge_is(self, name: str) -> NetworkDocument:
-        """The default network without its state file, from its bridge: for users but root."""
+        """The default network without its state file, from its bridge: for users without root."""
         state = _new(name)
         device = self._store.bridge
         with Netlink() as host:

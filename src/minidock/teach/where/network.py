@@ -87,7 +87,7 @@ def _endpoint(
     lease = network["Leases"][container.id]
     store, name, device = container.store, network["Name"], network["Device"]
     parts = [
-        Part(f"network {name}", store.network(name), "its leases: who has which address",
+        Part(f"network {name}", store.network(name), "its leases: the address of each container",
              ["cat", store.network(name)])
     ]  # fmt: skip
     if (interface := lease.get("Interface", "")) in kernel.inside:

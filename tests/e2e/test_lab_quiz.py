@@ -218,7 +218,7 @@ GUESSES: dict[str, Callable[[Box], str]] = {
     "in-the-volume": lambda box: VOLUME,
     "root-file-system": lambda box: box.mounts()["/"],
     "hosts-file": lambda box: BOUND,
-    "mounts-on-the-host": lambda box: "its root alone",
+    "mounts-on-the-host": lambda box: "its root only",
     "gateway": lambda box: box.bridge_address,
     "veth": _veth,
     "rule-of-the-port": lambda box: f"{box.address}:80",
@@ -353,7 +353,7 @@ def test_every_answer_is_what_the_kernel_says(
         sitting.guess(GUESSES[key](box))
         text = sitting.read()
         assert re.search(r"^      right: ", text, re.MULTILINE), f"{key}: {text}"
-        assert "look yourself: " in text
+        assert "see for yourself: " in text
         assert key not in SHOWN or SHOWN[key](box), key
         if key == "chain-of-a-local-packet":
             assert counted(box.port)[0] > sent[0] and counted(box.port)[1] == 0

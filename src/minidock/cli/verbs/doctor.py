@@ -35,7 +35,7 @@ def doctor(arguments: tuple[str, ...], *, format: str, json: bool) -> int:
     from minidock.engine.doctor.report import examine
 
     if format not in ("", "json"):
-        raise FormatError(f"doctor has no format {format!r}", hint="supported: --format json")
+        raise FormatError(f"unsupported format {format!r}", hint="supported: --format json")
     report = examine(Machine(Store()))
     print(_as_json(report) if json or format else as_text(report))
     return 0 if report.works else 1

@@ -79,7 +79,7 @@ def _tell_state() -> None:
     if seen := session.find_broken():
         _tell(f"Fault {session.seed}. What the shop does not do:", describe_broken(seen))
     else:
-        print(f"Fault {session.seed}: the shop does all that it should.")
+        print(f"Fault {session.seed}: all promises are kept.")
 
 
 def _list() -> None:
@@ -152,7 +152,7 @@ def check_fault(*, as_json: bool = False) -> int | None:
 
 
 def _tell_story(cause: str, repair: str, looks: list[str]) -> None:
-    print("It is repaired: the shop does all that it should. The set-up is taken away.")
+    print("Repaired: all promises are kept. The set-up is removed.")
     print(f"\nIt was: {cause}.\n\nOne way to repair it:\n")
     for line in repair.splitlines():
         print(f"{_MARGIN}{line}")

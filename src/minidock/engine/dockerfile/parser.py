@@ -124,7 +124,7 @@ def _read_heredocs(instruction: Instruction, source: str, lines: list[str], at: 
                 "unterminated heredoc",
                 line=instruction.first_line,
                 lines=(instruction.first_line, at),
-                hint=f"no line consists of {document.name} alone",
+                hint=f"no line contains only {document.name}",
             )
         document.content = "".join(lines[start:at])
         instruction.heredocs.append(document)

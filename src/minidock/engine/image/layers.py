@@ -123,7 +123,7 @@ def layer_of_upper(
     except OSError as error:
         raise StoreError(
             f"cannot make a layer of {upper.path}: {error.strerror or error}",
-            hint="nothing of it was kept",
+            hint="nothing of it was stored",
         ) from None
     return _write_layer_json(path, layer.diff_id, layer.content_bytes, layer.tar_bytes)
 

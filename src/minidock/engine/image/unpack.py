@@ -327,7 +327,7 @@ def _entry_error(entry: Entry, error: Exception) -> Exception:
     if isinstance(error, OSError) and error.errno in _STORE_ERRNOS:
         return StoreError(
             f"cannot unpack {entry.shown()}: {os.strerror(error.errno)}",
-            hint="nothing of the image was kept; free some disk space and load it again",
+            hint="nothing of the image was stored; free some disk space and load it again",
         )
     reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
     return ArchiveError(f"cannot unpack the archive's entry {entry.shown()}: {reason}")

@@ -134,7 +134,7 @@ def _state_file(store: Store, container_id: str) -> Iterator[Leftover]:
     except NotFound:
         if _first_process(store, container_id):
             path = store.container(container_id).state
-            missing = DamagedFile(path, "it is missing, and the container runs")
+            missing = DamagedFile(path, "it is missing, but the container runs")
             yield _leftover(missing, partial(_restore_state, store, container_id, missing))
     except DamagedFile as error:
         if container_id in owners_by_container(store):
@@ -345,7 +345,7 @@ def _not_regular(path: str, *, must_be: bool = False) -> DamagedFile | None:
         os.close(document.open_regular(path))
     except FileNotFoundError:
         if must_be:
-            return DamagedFile(path, "it is missing, and the container exists")
+            return DamagedFile(path, "it is missing, but the container exists")
     except DamagedFile as error:
         return error
     return None

@@ -125,7 +125,7 @@ def find_links(store: Store) -> Iterator[Leftover]:
             )  # fmt: skip
     for name in unused_bridges(store):
         yield Leftover(
-            "link", name, owner="", why="the bridge of a network that is gone",
+            "link", name, owner="", why="the bridge of a removed network",
             remove=partial(_delete_link, name),
         )  # fmt: skip
 

@@ -40,7 +40,7 @@ def find_orphans(store: Store) -> Iterator[Leftover]:
         )  # fmt: skip
     for name in blobs:
         yield Leftover(
-            "file", store.blob(name), owner="", why="config of no image",
+            "file", store.blob(name), owner="", why="config without an image",
             remove=partial(_remove, store, name),
         )  # fmt: skip
 

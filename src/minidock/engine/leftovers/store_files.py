@@ -56,7 +56,7 @@ def find_directories(store: Store) -> Iterator[Leftover]:
     for name in _entries(store.staging):
         if not is_locked(f"{store.staging}/{name}"):
             yield Leftover(
-                "directory", f"{store.staging}/{name}", owner="", why="work that was cut short",
+                "directory", f"{store.staging}/{name}", owner="", why="interrupted work",
                 remove=partial(_sweep_store, store),
             )  # fmt: skip
 
@@ -120,7 +120,7 @@ def _stale_names(store: Store) -> Iterator[Leftover]:
         names = [n for n, holder in holders.items() if holder and not _exists(store, holder)]
     for name in names:
         yield Leftover(
-            "file", store.name(name), owner="", why="the name of no container",
+            "file", store.name(name), owner="", why="a name without a container",
             remove=partial(list_containers, store),
         )  # fmt: skip
 

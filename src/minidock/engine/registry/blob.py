@@ -132,7 +132,7 @@ class Blob:
         if self._failures >= ATTEMPTS:
             raise Interrupted(
                 f"{error} ({self._failures} times)",
-                hint="nothing of the image was kept; pull it again later",
+                hint="nothing of the image was stored; pull it again later",
             ) from None
         pause = FIRST_PAUSE_SECONDS * 2 ** (self._failures - 1)
         if self._on_pause is not None:

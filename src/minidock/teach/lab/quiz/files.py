@@ -106,7 +106,7 @@ def own_file_removed(scene: Scene) -> Steps:
     scene.exec("sh", "-c", "echo > /tmp/note; rm /tmp/note")
     yield Answer(
         kind_of(f"{scene.upper}/tmp/note"),
-        why="There is nothing below that would have to be hidden.",
+        why="No layer below has the file, so no whiteout is needed.",
         command=f"ls -la {scene.upper}/tmp",
     )
 
@@ -115,8 +115,8 @@ def own_file_removed(scene: Scene) -> Steps:
 def directory_anew(scene: Scene) -> Steps:
     marked, each, nothing = "an attribute of var/spool", "a whiteout in it", "nothing"
     yield Prompt(
-        "rm -r /var/spool; mkdir /var/spool in the container. The layer's /var/spool/mail is gone "
-        "then: by what, in the upper directory?",
+        "rm -r /var/spool; mkdir /var/spool in the container. What in the upper directory "
+        "hides the layer's /var/spool/mail then?",
         marked, each, nothing,
     )  # fmt: skip
     scene.exec("sh", "-c", "rm -r /var/spool; mkdir /var/spool")
@@ -135,7 +135,7 @@ def directory_anew(scene: Scene) -> Steps:
 @question
 def hidden_by_a_mount(scene: Scene) -> Steps:
     yield Prompt(
-        "It was made with --tmpfs /home. echo hello > /home/note: where is the file?",
+        "It was created with --tmpfs /home. echo hello > /home/note: where is the file?",
         _LAYER, _UPPER, _TMPFS, _VOLUME,
     )  # fmt: skip
     scene.exec("sh", "-c", "echo hello > /home/note")
@@ -149,13 +149,13 @@ def hidden_by_a_mount(scene: Scene) -> Steps:
 @question
 def in_the_volume(scene: Scene) -> Steps:
     yield Prompt(
-        "It was made with -v DATA:/data. echo hello > /data/note: where is the file?",
+        "It was created with -v DATA:/data. echo hello > /data/note: where is the file?",
         _LAYER, _UPPER, _TMPFS, _VOLUME,
     )  # fmt: skip
     scene.exec("sh", "-c", "echo hello > /data/note")
     yield Answer(
         _home_of(scene, "/data/note"),
-        why="A volume is a directory of the host, bound into the container: the same inode.",
+        why="A volume is a directory of the host, bind mounted in the container: same inode.",
         command=f"ls -li {scene.store.volume(scene.volume)}/_data",
     )
 
@@ -179,8 +179,8 @@ def hosts_file(scene: Scene) -> Steps:
     point, _ = mount_under(scene.pid, "/etc/hosts")
     yield Answer(
         bound if point == "/etc/hosts" else _home_of(scene, "/etc/hosts"),
-        why="minidock writes it beside the container, with its address, and binds it in; so it "
-        "is in no image that is committed.",
+        why="minidock writes it for this container, with its address, and bind mounts it, so it is "
+        "not part of a committed image.",
         command=f"grep /etc/hosts /proc/{scene.pid}/mountinfo",
     )
 
@@ -189,15 +189,15 @@ def hosts_file(scene: Scene) -> Steps:
 def mounts_on_the_host(scene: Scene) -> Steps:
     yield Prompt(
         "How many of the container's mounts (/proc, /dev, its root …) are in the host's table?",
-        "all", "its root alone", "none",
+        "all", "its root only", "none",
     )  # fmt: skip
     merged = scene.container.paths.merged
     points = [line.split(" ")[4] for line in text_of("/proc/self/mountinfo").splitlines()]
     seen = [point for point in points if point == merged or point.startswith(merged + "/")]
     yield Answer(
-        "none" if not seen else "its root alone" if seen == [merged] else "all",
-        why="The monitor mounts the layers on the host. All else is mounted by init, in a mount "
-        "namespace of its own, and private to it.",
+        "none" if not seen else "its root only" if seen == [merged] else "all",
+        why="The monitor mounts the layers on the host. Init mounts everything else, in the "
+        "container's own mount namespace.",
         command=f"grep -c {merged} /proc/self/mountinfo",
     )
 
@@ -216,8 +216,8 @@ def gone_after_restart(scene: Scene) -> Steps:
     gone = [path for path in notes if scene.exec("test", "-e", path).code]
     yield Answer(
         " ".join(f"{path}, {notes[path]}" for path in gone) or "none of them",
-        why="What is on disk waits for the next start. A tmpfs lives as long as its mount, and "
-        "the mounts go with the namespace.",
+        why="Files on disk are kept. A tmpfs exists as long as its mount, and the mounts end with "
+        "the mount namespace.",
         command=f"minidock exec {scene.name} ls /root /home /data",
     )
 
@@ -242,6 +242,6 @@ def left_after_rm(scene: Scene) -> Steps:
     yield Answer(
         found[os.path.exists(f"{upper}/root/note"), kept],
         why="rm takes the upper directory with it, and -v the volumes without a name. Data that "
-        "is to outlive a container belongs in a volume that has one.",
+        "must outlive a container belongs in a named volume.",
         command=f"ls {scene.store.volume(scene.volume)}/_data",
     )

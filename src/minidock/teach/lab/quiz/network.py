@@ -39,7 +39,7 @@ def gateway(scene: Scene) -> Steps:
     found = default_gateway(scene.pid)
     address = _address(scene)
     yield Prompt(
-        "To which address does the container send what is not for its own network?",
+        "To which address does the container send packets for other networks?",
         *sorted({"127.0.0.1", address, found, found.rpartition(".")[0] + ".254"}),
         hint=f"ip -4 address show {scene.store.bridge}",
     )
@@ -61,8 +61,8 @@ def veth(scene: Scene) -> Steps:
     )
     yield Answer(
         link_by_index(int(scene.exec("cat", "/sys/class/net/eth0/iflink").output)),
-        why="A veth pair: what goes in at one end comes out at the other, here in another "
-        "network namespace. The bridge holds the host's end.",
+        why="A veth pair: a packet sent on one end is received on the other, here in another "
+        "network namespace. The host's end is attached to the bridge.",
         command=f"minidock exec {scene.name} cat /sys/class/net/eth0/iflink; ip -o link show {end}",
     )
 
@@ -71,8 +71,8 @@ def veth(scene: Scene) -> Steps:
 def rule_of_the_port(scene: Scene) -> Steps:
     address, port = _address(scene), scene.port
     yield Prompt(
-        f"Port {port} of this host is published. To what does the firewall's rule change the "
-        f"destination of a packet to it?",
+        f"Port {port} of this host is published. To which destination does the firewall rule "
+        f"change a packet to it?",
         f"127.0.0.1:{port}", f"{address}:{port}", f"{address}:80", "127.0.0.1:80",
     )  # fmt: skip
     rule = next(r for r in nat_rules() if f"--dport {port} " in r and "DNAT" in r)
@@ -137,7 +137,7 @@ def sender(scene: Scene) -> Steps:
     )  # fmt: skip
     yield Answer(
         _peer(scene),
-        why="An answer to 127.0.0.1 would never leave the container. So the packet's sender is "
+        why="An answer to 127.0.0.1 would never leave the container. So the packet's source is "
         "changed to the bridge's address (MASQUERADE).",
         command=f"minidock packet {scene.port}",
     )
@@ -159,7 +159,7 @@ def _peer(scene: Scene) -> str:
 @question
 def holder_of_the_port(scene: Scene) -> Steps:
     yield Prompt(
-        f"Who holds port {scene.port} of the host, so that no other server takes it?",
+        f"What reserves port {scene.port} of the host, so that no other server can bind it?",
         "httpd", "the container's monitor", "the kernel: the rule is enough", "this quiz",
     )  # fmt: skip
     known = {scene.pid: "httpd", scene.monitor: "the container's monitor", os.getpid(): "this quiz"}
@@ -170,8 +170,8 @@ def holder_of_the_port(scene: Scene) -> Steps:
             break
     yield Answer(
         found,
-        why="A rule reserves nothing: a server could bind the port and would never be asked. The "
-        "monitor binds it, and relays what the rules do not cover.",
+        why="A rule does not reserve the port: a server could bind it, but would get no "
+        "connections. The monitor binds it, and forwards what the rules do not redirect.",
         command=f"ss -ltnp 'sport = :{scene.port}'",
     )
 

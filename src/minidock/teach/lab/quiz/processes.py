@@ -67,11 +67,11 @@ def parent(scene: Scene) -> Steps:
 
 @question
 def parent_inside(scene: Scene) -> Steps:
-    yield Prompt("And as the container sees it: what number is PPid in /proc/1/status there?")
+    yield Prompt("And inside the container: which number is PPid in /proc/1/status?")
     result = scene.exec("awk", "/^PPid/ { print $2 }", "/proc/1/status")
     yield Answer(
         result.output,
-        why="Its parent is in no namespace that it could see, and such a parent is shown as 0.",
+        why="Its parent is outside of its PID namespace; such a parent is shown as 0.",
         command=f"minidock exec {scene.name} grep PPid /proc/1/status",
     )
 
@@ -87,8 +87,8 @@ def orphan(scene: Scene) -> Steps:
     owner = int(status(scene.process("sleep 4711"), "PPid"))
     yield Answer(
         _named(scene, owner),
-        why="Orphans go to PID 1 of their own PID namespace, which should wait for them when they "
-        "end: that is what an init such as `run --init` is for.",
+        why="PID 1 of the PID namespace adopts orphans, and should reap them when they end, as the "
+        "init of `run --init` does.",
         command=f"minidock exec {scene.name} ps -o pid,ppid,args",
     )
 
@@ -120,8 +120,8 @@ def outside_the_cgroup(scene: Scene) -> Steps:
     outside = [name for pid, name in known.items() if pid not in inside]
     yield Answer(
         ", ".join(outside) or "all three are in it",
-        why="Children of init start in its cgroup. The monitor must not suffer from the "
-        "container's limits: it has to be there when they are met.",
+        why="Children of init start in its cgroup. The monitor is outside, so that the "
+        "container's limits do not affect it.",
         command=f"cat /proc/{scene.pid}/cgroup /proc/{scene.monitor}/cgroup",
     )
 
@@ -130,7 +130,7 @@ def outside_the_cgroup(scene: Scene) -> Steps:
 def namespace_of_the_host(scene: Scene) -> Steps:
     kinds = ("mnt", "net", "user", "uts")
     yield Prompt(
-        "One namespace the container has in common with the host. Which?",
+        "Which namespace does the container share with the host?",
         *kinds,
         hint="minidock ns",
     )
@@ -138,7 +138,7 @@ def namespace_of_the_host(scene: Scene) -> Steps:
     yield Answer(
         ", ".join(common),
         why="Root inside is root of the host, with fewer capabilities. A user namespace would "
-        "make it somebody else, and every file's owner with it.",
+        "map it to another user of the host.",
         command=f"ls -l /proc/self/ns/user /proc/{scene.pid}/ns/user",
     )
 
@@ -154,7 +154,7 @@ def inode_of_the_network(scene: Scene) -> Steps:
     )
     yield Answer(
         str(inode(scene.pid, "net")),
-        why="A namespace has no name. Who shows the same number is in the same one.",
+        why="A namespace has no name: processes with the same number are in the same one.",
         command=f"readlink /proc/{scene.pid}/ns/net",
     )
 
@@ -173,7 +173,7 @@ def namespace_of_exec(scene: Scene) -> Steps:
     }
     yield Answer(
         known.get(number, "a new one"),
-        why="exec makes no namespaces: it enters those that are there, by setns(2).",
+        why="exec creates no namespaces: it joins the container's, by setns(2).",
         command=f"minidock exec {scene.name} readlink /proc/self/ns/net",
     )
 
@@ -186,7 +186,7 @@ def host_name(scene: Scene) -> Steps:
     )  # fmt: skip
     yield Answer(
         scene.exec("hostname").output,
-        why="It has a UTS namespace of its own, and as its name the first twelve digits of its id.",
+        why="It has its own UTS namespace; its host name is the first twelve digits of its id.",
         command=f"minidock exec {scene.name} hostname",
     )
 
@@ -194,9 +194,9 @@ def host_name(scene: Scene) -> Steps:
 @last_question
 def zombie(scene: Scene) -> Steps:
     yield Prompt(
-        "Another container has  sleep 1000  as its PID 1. A background process in it, whose parent "
-        "has ended, ends, too. What becomes of its entry in the process table?",
-        "it is gone at once", "it stays, as a zombie",
+        "Another container has  sleep 1000  as its PID 1. A background process in it has lost its "
+        "parent, and now ends. What happens to its entry in the process table?",
+        "it is removed at once", "it stays, as a zombie",
     )  # fmt: skip
     scene.make(scene.second, "exec sleep 1000")
     scene.exec("sh", "-c", "sleep 815 </dev/null >/dev/null 2>&1 &", name=scene.second)
@@ -205,8 +205,8 @@ def zombie(scene: Scene) -> Steps:
     scene.wait_until_exited(child)
     scene.exec("true", name=scene.second)  # an init that waits has done so by then
     yield Answer(
-        "it stays, as a zombie" if os.path.exists(f"/proc/{child}") else "it is gone at once",
-        why="Its parent is PID 1 now, and it is gone when its parent has asked how it ended. sleep "
-        "never asks; `run --init` puts a PID 1 before it that does.",
+        "it stays, as a zombie" if os.path.exists(f"/proc/{child}") else "it is removed at once",
+        why="PID 1 is its parent now, and must wait for it (waitpid). sleep does not; with "
+        "`run --init`, PID 1 is an init that does.",
         command=f"minidock exec {scene.second} ps -o pid,stat,args",
     )

@@ -82,7 +82,7 @@ class Quiz:
             known = not prompt.options or resolve_option(line, prompt) in prompt.options
             if known or not line.strip() or not os.isatty(0):
                 return line
-            self._print(f"{_INDENT}one of the letters, please; an empty line: I do not know")
+            self._print(f"{_INDENT}type one of the letters; an empty line means: I do not know")
 
     def _score(self, guess: str, prompt: Prompt, answer: Answer) -> None:
         if prompt.options and answer.text not in prompt.options:
@@ -94,7 +94,7 @@ class Quiz:
             word = self._paint("32", "right") if right else self._paint("31", "no")
             self._print(f"{_INDENT}{word}: {answer.text}")
         self._print_wrapped(answer.why)
-        self._print(f"{_INDENT}look yourself: {self._paint.command(answer.command)}\n")
+        self._print(f"{_INDENT}see for yourself: {self._paint.command(answer.command)}\n")
 
     def _print_wrapped(self, text: str) -> None:
         self._print(*wrap(text, WIDTH, initial_indent=_INDENT, subsequent_indent=_INDENT))

@@ -16,10 +16,10 @@ _FILTERS = {"0": "0: none", "1": "1: strict", "2": "2: a filter"}
 
 @question
 def capabilities(scene: Scene) -> Steps:
-    yield Prompt("Of the kernel's 41 or so capabilities: how many has root in the container?")
+    yield Prompt("The kernel has about 41 capabilities. How many does root in the container have?")
     yield Answer(
         str(int(status(scene.pid, "CapEff"), 16).bit_count()),
-        why="Docker's default. CAP_SYS_ADMIN, with which one mounts, is not among them.",
+        why="Docker's default. CAP_SYS_ADMIN, which mount(2) needs, is not among them.",
         command=f"grep CapEff /proc/{scene.pid}/status",
     )
 
@@ -52,12 +52,12 @@ def filter_of_calls(scene: Scene) -> Steps:
 def mount_inside(scene: Scene) -> Steps:
     yield Prompt(
         "Root in the container:  mount -t tmpfs none /tmp",
-        _REFUSED, "it is mounted, for the container alone", "it is mounted, and the host sees it",
+        _REFUSED, "it is mounted, in the container only", "it is mounted, and the host sees it",
     )  # fmt: skip
     result = scene.exec("mount", "-t", "tmpfs", "none", "/tmp")
     mounted = mount_under(scene.pid, "/tmp")[0] == "/tmp"
     yield Answer(
-        _REFUSED if result.code and not mounted else "it is mounted, for the container alone",
+        _REFUSED if result.code and not mounted else "it is mounted, in the container only",
         why="mount(2) needs CAP_SYS_ADMIN, and seccomp refuses the call before that check.",
         command=f"minidock exec {scene.name} mount -t tmpfs none /tmp",
     )
@@ -72,14 +72,14 @@ def change_of_name(scene: Scene) -> Steps:
     came_through = changed if text_of("/proc/sys/kernel/hostname") == host else too
     yield Answer(
         _REFUSED if result.code else came_through,
-        why="The UTS namespace is its own, and still sethostname(2) needs CAP_SYS_ADMIN.",
+        why="The UTS namespace is its own, but sethostname(2) also needs CAP_SYS_ADMIN.",
         command=f"minidock exec {scene.name} hostname other",
     )
 
 
 @question
 def memory_limit(scene: Scene) -> Steps:
-    yield Prompt("It was made with -m 32m. Which number is the limit in the kernel?")
+    yield Prompt("It was created with -m 32m. Which number is the limit in the kernel?")
     directory = cgroup_directory(scene.pid, "memory")
     for name in ("memory.max", "memory.limit_in_bytes"):  # cgroup v2, cgroup v1
         try:

@@ -41,7 +41,7 @@ def test_op_is_called_from_somewhere(op: Op) -> None:
 
 
 @each_op
-def test_whoever_calls_an_op_says_what_for(op: Op) -> None:
+def test_every_caller_of_an_op_states_a_purpose(op: Op) -> None:
     """These sentences are explain's, which tells each op below the function that called it."""
     mute = [f"{s.module}.{s.function}" for s in call_sites(op) if not s.purpose]
     assert not mute, "a function that calls an op has a docstring"

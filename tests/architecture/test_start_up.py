@@ -63,7 +63,7 @@ def test_module_of_the_hot_path_imports_nothing_heavy(module: str) -> None:
     assert sorted(loaded & set(HEAVY)) == []
 
 
-def test_a_monitor_is_born_without_what_makes_and_removes_layers() -> None:
+def test_a_new_monitor_has_not_imported_the_modules_for_layers() -> None:
     program = (
         f"import sys; sys.path.insert(0, {str(SOURCE)!r}); "
         "import minidock.engine.monitor.main; print(*sys.modules, sep='\\n')"

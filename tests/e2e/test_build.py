@@ -111,7 +111,7 @@ def test_labels_of_the_command_line_come_last(minidock: Minidock, tmp_path: Path
     assert image(minidock, "labels")["Config"]["Labels"] == {"a": "1", "b": "2", "c": "3"}
 
 
-def test_build_args_reach_from_and_stages_and_unused_ones_are_told(
+def test_build_args_reach_from_and_stages_and_unused_ones_are_reported(
     minidock: Minidock, tmp_path: Path
 ) -> None:
     folder = context(
@@ -137,7 +137,7 @@ COPY x /
     assert "build-args [NOBODY] were not consumed" in done.stderr
 
 
-def test_blank_line_inside_an_instruction_is_told(minidock: Minidock, tmp_path: Path) -> None:
+def test_blank_line_inside_an_instruction_is_reported(minidock: Minidock, tmp_path: Path) -> None:
     folder = context(tmp_path / "context", "FROM scratch\nCOPY a \\\n\n  /b\n", a="")
     done = minidock("build", folder)
     assert done.code == 0, str(done)

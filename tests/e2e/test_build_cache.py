@@ -75,7 +75,7 @@ def test_arguments_are_part_of_a_run_steps_key(
     assert build(minidock, "--build-arg", "V=1", folder) == one
 
 
-def test_no_cache_makes_every_step_anew(minidock: Minidock, tmp_path: Path) -> None:
+def test_no_cache_runs_every_step_again(minidock: Minidock, tmp_path: Path) -> None:
     folder = _context(tmp_path)
     build(minidock, folder)
     assert _cached(minidock, "--no-cache", folder) == 0

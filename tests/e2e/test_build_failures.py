@@ -21,7 +21,7 @@ from support.patience import patience
 pytestmark = pytest.mark.root
 
 
-def test_failed_command_is_told_with_its_line_output_and_exit_code(
+def test_failed_command_is_reported_with_its_line_output_and_exit_code(
     minidock: Minidock, busybox_image: str, tmp_path: Path
 ) -> None:
     folder = context(
@@ -230,7 +230,7 @@ def _remains(minidock: Minidock) -> list[str]:
     return [*staged, *mounted, *containers]
 
 
-def test_full_disk_is_told_with_the_line_and_leaves_nothing(
+def test_full_disk_is_reported_with_the_line_and_leaves_nothing(
     store: Store, minidock: Minidock, tmp_path: Path
 ) -> None:
     """The store is a file system of 4 MB."""

@@ -191,7 +191,7 @@ def test_a_bundle_without_cgroups_path_is_below_the_unit(runtime: Runtime) -> No
     assert not directory.exists()
 
 
-def test_a_unit_of_systemds_as_cgroups_path_is_refused_with_the_way_out(runtime: Runtime) -> None:
+def test_a_systemd_unit_as_cgroupspath_is_refused_with_a_hint(runtime: Runtime) -> None:
     def name_a_unit(config: dict[str, Any]) -> None:
         config["linux"]["cgroupsPath"] = "system.slice:docker:c1"
 

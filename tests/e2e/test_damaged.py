@@ -433,7 +433,7 @@ def test_repair_sets_aside_and_makes_again_what_it_can(scene: Scene) -> None:
     assert minidock.ok("exec", "whole", "cat", "/kept/file") == "precious"
 
 
-def test_a_running_container_writes_its_damaged_document_anew(scene: Scene) -> None:
+def test_a_running_container_rewrites_its_damaged_document(scene: Scene) -> None:
     """Its monitor knows what is true of it. Until then a repair leaves it alone."""
     store, minidock = scene.store, scene.minidock
     path = Path(store.container(scene.busy).document)

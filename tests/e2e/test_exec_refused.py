@@ -39,10 +39,10 @@ def late(report: Callable[[Channel, int], None]) -> Callable[[Channel, int], Non
     return send_pid
 
 
-def test_who_fails_before_it_is_told_of_is_reaped(
+def test_a_process_that_fails_before_its_start_is_reported_is_reaped(
     minidock: Minidock, store: Store, busybox_image: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The process is born by a stage: its failure may be told before its birth."""
+    """A stage clones the process: its failure may be reported before its pid."""
     minidock.ok("run", "-d", "--network", "none", "--name", "box", busybox_image, "sleep", "600")
     container = find(store, "box")
     config = bundle_config(container)

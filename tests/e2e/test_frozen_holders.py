@@ -206,7 +206,7 @@ def test_a_container_is_stopped_while_its_end_cannot_be_noted(
         stream.close()
 
 
-def test_stop_says_who_keeps_an_ended_container_from_being_cleared_away(
+def test_stop_names_the_process_that_blocks_the_cleanup_of_an_ended_container(
     store: Store, minidock: Minidock, image: str
 ) -> None:
     minidock.ok("network", "create", "lan")

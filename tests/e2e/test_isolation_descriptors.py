@@ -91,7 +91,7 @@ def test_null_device_of_the_host_could_be_changed_without_that(
     "trap",
     ["mkfifo /dev/null", "ln -s /etc/passwd /dev/null", "cat /dev/zero | head -c 9 > /dev/null"],
 )
-def test_exec_does_not_fall_for_a_null_device_that_is_none(
+def test_exec_refuses_a_false_null_device(
     minidock: Minidock, busybox_image: str, trap: str
 ) -> None:
     minidock.ok("run", "-d", "--name", "box", busybox_image, "sleep", "60")

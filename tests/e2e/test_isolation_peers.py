@@ -156,7 +156,7 @@ def test_monitor_is_out_of_reach_even_in_the_host_s_pid_namespace(
     minidock.ok("rm", "-f", "box")
 
 
-def test_killed_init_is_told_of_with_137(
+def test_killed_init_is_reported_with_137(
     minidock: Minidock, busybox_image: str, store: Store
 ) -> None:
     minidock.ok("run", "-d", "--name", "box", busybox_image, "sleep", "60")

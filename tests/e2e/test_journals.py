@@ -87,7 +87,7 @@ def test_each_kind_of_operation_has_a_story_of_its_own(
     assert not Path(store.network_journal("lab")).exists()
 
 
-def test_a_build_is_told_with_its_steps(
+def test_a_build_is_explained_with_its_steps(
     store: Store, minidock: Minidock, busybox_image: str, tmp_path: Path
 ) -> None:
     assert "no build has made a layer" in minidock("explain", "--build").stderr

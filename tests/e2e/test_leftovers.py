@@ -205,7 +205,7 @@ def _in_tree(store: Store, directory: str) -> str:
     return directory[directory.index(f"/{store.cgroup_parent}/") :]
 
 
-def test_one_of_each_kind_left_by_hand_is_listed_and_goes_and_nothing_else(
+def test_one_leftover_of_each_kind_is_listed_and_removed_and_nothing_else(
     store: Store, minidock: Minidock, web: str
 ) -> None:
     minidock.ok("volume", "create", "whole")

@@ -359,7 +359,7 @@ def test_a_name_is_answered_and_by_whom(
          "gives no valid answer: dropped by filter INPUT"),
     ],
 )  # fmt: skip
-def test_what_comes_of_the_question_for_ipv6_is_told(
+def test_the_result_of_the_ipv6_query_is_reported(
     ask: Callable[[str, str], dict[str, Any]], run: Callable[[str, str], str],
     name: str, make: str, said: str,
 ) -> None:  # fmt: skip

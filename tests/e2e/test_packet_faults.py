@@ -342,7 +342,7 @@ def test_a_full_table_of_connections_is_named(store: Store, run: Callable[[str],
     _until(store, ANSWERED, "8090", "outside")
 
 
-def test_a_datagram_that_arrived_says_who_has_it(store: Store) -> None:
+def test_a_datagram_that_arrived_names_its_process(store: Store) -> None:
     told = _until(store, ANSWERED, "5353/udp")
     program = next(hop["text"] for hop in told["hops"] if hop["place"] == "program")
     assert program.startswith("udhcpd (pid ") and ":67" in program

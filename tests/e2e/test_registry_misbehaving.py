@@ -197,7 +197,7 @@ def test_what_is_no_registry_is_said_to_be_none(minidock: Minidock, proxy: Proxy
 
 
 @pytest.mark.parametrize("tag", ["../../_catalog", "a b", "\x1b[2J", ""])
-def test_a_listed_tag_that_is_none_goes_no_further(
+def test_an_invalid_listed_tag_is_refused(
     tag: str, minidock: Minidock, image: Put, proxy: Proxy
 ) -> None:
     listed = json.dumps({"name": "team/app", "tags": [tag]}).encode()

@@ -217,7 +217,7 @@ def test_it_is_stopped_at_any_moment(
     assert monitor_of(store, "web") == 0
 
 
-def test_start_after_a_stop_counts_anew(minidock: Minidock, store: Store, image: str) -> None:
+def test_start_after_a_stop_resets_the_count(minidock: Minidock, store: Store, image: str) -> None:
     minidock.ok("run", "-d", "--name", "web", "--restart", "unless-stopped", image, *FAILING)
     await_restarts(store, "web", 5)
     minidock.ok("stop", "web")
@@ -302,7 +302,7 @@ def test_a_monitor_that_dies_between_two_runs_is_noticed(
     assert monitor_of(store, "web")
 
 
-def test_out_of_memory_is_told_between_two_runs(
+def test_out_of_memory_is_reported_between_two_runs(
     minidock: Minidock, store: Store, image: str
 ) -> None:
     eats = "x=x; while :; do x=$x$x; done"

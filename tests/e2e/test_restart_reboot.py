@@ -194,7 +194,7 @@ def test_stop_all_ends_one_that_waits_for_its_restart(
     assert minidock.ok("ps", "-q") != ""
 
 
-def test_there_is_nothing_to_do_in_an_empty_store(minidock: Minidock, store: Store) -> None:
+def test_nothing_is_done_in_an_empty_store(minidock: Minidock, store: Store) -> None:
     for verb in ("start-all", "stop-all"):
         done = minidock("system", verb)
         assert (done.code, done.stdout, done.stderr) == (0, "", "")

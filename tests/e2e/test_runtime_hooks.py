@@ -92,7 +92,7 @@ def test_a_hook_that_fails_ends_the_container_with_what_it_said(ours: Runtime, k
     assert ours("state", "box").returncode == 1
 
 
-def test_a_poststop_hook_that_fails_is_told_and_the_container_goes(ours: Runtime) -> None:
+def test_a_failed_poststop_hook_is_reported_and_the_container_removed(ours: Runtime) -> None:
     def add(config: dict[str, Any]) -> None:
         config["hooks"] = {"poststop": [{"path": "/nonexistent"}]}
 

@@ -139,7 +139,7 @@ def test_the_master_goes_out_through_the_console_socket(either: Runtime, tmp_pat
     os.close(descriptors[0])
 
 
-def test_a_terminal_needs_somebody_who_looks_after_it(either: Runtime) -> None:
+def test_a_terminal_needs_a_console_socket_or_the_foreground(either: Runtime) -> None:
     _with_terminal(either, "true")
     assert "cannot allocate tty" in either("create", "box").stderr
     either.bundle.write("true")

@@ -131,7 +131,7 @@ def _link(kind: str) -> str:
     return os.readlink(f"/proc/self/ns/{kind}")
 
 
-def test_what_leaks_is_told_before_the_command_and_the_host_keeps_its_name(
+def test_leaks_are_reported_before_the_command_and_the_host_keeps_its_name(
     store: Store, busybox_image: str
 ) -> None:
     name = os.uname().nodename

@@ -98,7 +98,7 @@ def test_no_new_privs_is_set_for_good() -> None:
         ([], [], True),
     ],
 )
-def test_docker_reckons_the_same(
+def test_docker_computes_the_same(
     docker: Docker, busybox_tar: Path, add: list[str], drop: list[str], privileged: bool
 ) -> None:
     docker.ok("import", str(busybox_tar), "capability-test")

@@ -89,7 +89,7 @@ def test_a_process_can_be_added_from_outside(group: Cgroup) -> None:
         process.kill()
 
 
-def test_an_empty_cgroup_of_the_same_name_is_made_anew(group: Cgroup) -> None:
+def test_an_empty_cgroup_of_the_same_name_is_recreated(group: Cgroup) -> None:
     group.apply({"pids": {"limit": 7}})
     group.create()
     assert group.usage()["pids_limit"] == -1
@@ -226,7 +226,7 @@ def test_cgroups_that_the_container_made_go_with_it(group: Cgroup) -> None:
 
 
 @v2_only
-def test_a_late_process_is_born_where_init_is_if_init_made_cgroups(group: Cgroup) -> None:
+def test_exec_starts_in_the_cgroup_of_init_if_init_created_cgroups(group: Cgroup) -> None:
     """As exec must, in a container that runs systemd."""
     (directory,) = group.directories()
     os.mkdir(f"{directory}/init.scope")

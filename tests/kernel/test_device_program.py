@@ -119,7 +119,7 @@ def test_new_rules_take_the_place_of_the_old(group: CgroupV2) -> None:
     assert device_cgroup.attached_programs(group.directory) == []
 
 
-def test_the_verifiers_reason_is_told() -> None:
+def test_the_verifiers_reason_is_the_hint() -> None:
     endless = device_cgroup._instruction(0x05, offset=-1)  # jump to itself
     with pytest.raises(KernelError, match=r"bpf\(2\)") as caught:
         device_cgroup.load_program(endless)

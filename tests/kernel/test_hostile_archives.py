@@ -215,7 +215,7 @@ def _manifest(**fields: object) -> bytes:
     ],
     ids=range(14),
 )  # fmt: skip
-def test_manifest_that_is_none_is_refused(refused: Callable[..., str], manifest: bytes) -> None:
+def test_invalid_manifest_is_refused(refused: Callable[..., str], manifest: bytes) -> None:
     assert refused(archives.archive(_members(manifest__json=manifest)))
 
 

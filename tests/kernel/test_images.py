@@ -107,7 +107,7 @@ def test_load_from_a_pipe_and_from_the_middle_of_a_file(store: Store, tmp_path: 
         assert load(store, stream) == ["Loaded image: b:1"]
 
 
-def test_image_without_a_name_is_told_by_its_id(store: Store, images: ImageStore) -> None:
+def test_image_without_a_name_is_reported_by_its_id(store: Store, images: ImageStore) -> None:
     lines = load_bytes(store, archives.docker_archive([LOWER]))
     assert lines == [f"Loaded image ID: {images.list()[0].id}"]
     assert images.list()[0].references == []

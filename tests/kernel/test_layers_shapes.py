@@ -166,7 +166,7 @@ def test_a_file_whose_mode_alone_was_changed_is_still_read_below(changed: Change
     assert changed.versions("plain") == [("seen", "plain")]
 
 
-def test_a_file_with_hard_links_cannot_be_told_from_a_new_one(place: Path) -> None:
+def test_a_file_with_hard_links_cannot_be_distinguished_from_a_new_one(place: Path) -> None:
     made = Changed(place)
     os.link(made.lower / "plain", made.lower / "second")
     with mounted([made.lower], made.upper, place / "work", made.root):

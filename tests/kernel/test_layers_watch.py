@@ -71,7 +71,7 @@ def watched(place: Path) -> Iterator[Watched]:
         yield Watched(place, changes, upper)
 
 
-def test_each_thing_is_told_when_it_happens(watched: Watched, place: Path) -> None:
+def test_each_change_is_reported_when_it_happens(watched: Watched, place: Path) -> None:
     root, upper = watched.root, place / "upper"
     with open(root / "etc/passwd", "a") as file:
         file.write("x")

@@ -277,7 +277,9 @@ def _route_loopback_to_host(neighbour: Place) -> None:
     )
 
 
-def test_port_published_on_loopback_is_not_for_who_routes_127_to_us(lab: Lab, store: Store) -> None:
+def test_port_published_on_loopback_is_unreachable_for_a_neighbour_that_routes_127(
+    lab: Lab, store: Store
+) -> None:
     web, all_of_them = lab.container(store, "127.0.0.1:8090:80"), lab.container(store, "8091:80")
     _route_loopback_to_host(lab.neighbour)
     with serving(all_of_them, 80) as server:  # the way itself is open: this port is everybody's
@@ -289,7 +291,7 @@ def test_port_published_on_loopback_is_not_for_who_routes_127_to_us(lab: Lab, st
         assert seen_from(lab.neighbour, "127.0.0.1", 8090, server) == NEIGHBOUR
 
 
-def test_udp_port_published_on_loopback_is_not_for_who_routes_127_to_us(
+def test_udp_port_published_on_loopback_is_unreachable_for_a_neighbour_that_routes_127(
     lab: Lab, store: Store
 ) -> None:
     web = lab.container(store, "127.0.0.2:53:53/udp")

@@ -113,7 +113,7 @@ def _unpublished_stay_apart(ours: Place, our_address: str, theirs: DockerContain
         assert is_refused(theirs, our_address, 81)
 
 
-def test_both_publish_and_both_answer_whoever_came_first(
+def test_both_publish_and_both_answer_in_either_order(
     lab: Lab, store: Store, start_docker: Callable[[], Callable[..., str]]
 ) -> None:
     early = lab.container(store, "8090:80")

@@ -10,7 +10,7 @@ from minidock.kernel.op import Journal
 from minidock.runtime.channel import pair
 
 
-def test_init_waits_for_its_turn_though_it_was_told_to_go_before() -> None:
+def test_init_waits_for_its_turn_even_if_go_came_before() -> None:
     """At its birth "go" is said without being asked for, and must not count as a turn."""
     ours, theirs = pair()
     said: list[str] = []

@@ -161,7 +161,7 @@ def test_flags_first_leaves_the_rest_to_the_command() -> None:
     )
 
 
-def test_a_mistyped_flag_is_told_the_nearest() -> None:
+def test_a_mistyped_flag_gets_the_nearest_as_hint() -> None:
     with pytest.raises(UsageError) as caught:
         parse(flags(), ["--interactve"], flags_first=False)
     assert caught.value.hint == "did you mean --interactive?"

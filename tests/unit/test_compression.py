@@ -55,7 +55,7 @@ def test_packing_that_is_given_up_ends_its_threads() -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut off", "changed", "a wrong sum", "not even a header"])
-def test_damage_is_told(damage: str) -> None:
+def test_damage_is_reported(damage: str) -> None:
     packed = b"".join(gzip_chunks([NOISE]))
     damaged = {
         "cut off": packed[:-9],

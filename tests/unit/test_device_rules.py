@@ -74,7 +74,7 @@ def test_a_hole_in_a_wildcard_is_refused() -> None:
 @pytest.mark.parametrize(
     "bad", [rule(True, "x", 1, 3, "r"), rule(True, "c", 1, 3, "rx"), rule(True, "c", -2, 3, "r")]
 )
-def test_a_rule_that_is_none_is_refused(bad: dict[str, Any]) -> None:
+def test_an_invalid_rule_is_refused(bad: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="device rule"):
         reduce_rules([bad])
 

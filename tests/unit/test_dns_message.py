@@ -103,7 +103,7 @@ def test_address_is_read_from_a_question_for_its_name() -> None:
 
 
 @pytest.mark.parametrize("name", ["a" * 64 + ".net", "a..b", ""])
-def test_name_without_a_form_in_dns_is_not_told(name: str) -> None:
+def test_name_that_dns_cannot_encode_has_no_pointer(name: str) -> None:
     assert dns.pointer(name) == []
 
 

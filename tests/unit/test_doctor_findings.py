@@ -145,7 +145,7 @@ def test_modules_that_went_with_an_upgrade_want_a_reboot() -> None:
 
 
 @pytest.mark.parametrize("fstype", ["nfs4", "vfat", "overlay", "9p"])
-def test_a_store_where_no_overlay_can_be_is_told_to_move(fstype: str) -> None:
+def test_a_store_on_a_file_system_without_overlay_support_gets_a_fix(fstype: str) -> None:
     there = f"27 1 0:9 / / rw - ext4 /dev/vda rw\n40 27 0:44 / /var/lib rw - {fstype} x rw"
     refused = "mount: fsconfig(2) overlay /merged: Invalid argument (EINVAL)"
     report = look("debian-13", {"read /proc/self/mountinfo": there, "tried overlay": refused})
@@ -259,7 +259,7 @@ def test_no_cgroups_at_all() -> None:
     assert fix_of(report, "version").startswith("mount -t cgroup2")
 
 
-def test_versions_of_cgroups_are_told_apart() -> None:
+def test_versions_of_cgroups_are_distinguished() -> None:
     assert seen(look("debian-13"), "version") == "cgroup v2, managed by systemd"
     assert "hybrid" in seen(look("hybrid"), "version")
     mounted = WITHOUT_CGROUPS + "\n32 27 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu"
@@ -267,7 +267,7 @@ def test_versions_of_cgroups_are_told_apart() -> None:
     assert seen(report, "version") == "cgroup v1"
 
 
-def test_processes_in_the_way_of_controllers_are_told_to_move() -> None:
+def test_processes_that_block_controllers_get_a_fix() -> None:
     """As in a privileged container with a cgroup namespace: its root has processes."""
     said = "create: write(2) '+cpu' to /sys/fs/cgroup/cgroup.subtree_control: "
     report = look("debian-13", {"tried limits": said + "Device or resource busy (EBUSY)"})

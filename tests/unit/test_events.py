@@ -53,7 +53,7 @@ def test_event_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     assert told["Actor"]["ID"] == "y"
 
 
-def test_events_are_told_within_their_time(store: Store) -> None:
+def test_events_are_filtered_by_time(store: Store) -> None:
     for name in ("a", "b"):
         event_log.emit(store, "volume", "create", name)
     told = list(event_log.read(store, since=0, until=None, follow=False))

@@ -64,7 +64,7 @@ def story(lines: list[str], out: io.StringIO | None = None) -> str:
     return out.getvalue()
 
 
-def test_a_chapter_opens_with_who_where_and_when() -> None:
+def test_a_chapter_opens_with_process_phase_and_time() -> None:
     text = story([begin(1, PIVOT), end(1), begin(2, EXECUTE, ms=3)])
     rules = re.findall(r"^(\w+) · ([\w.]+) ─+ \+(.*)$", text, re.M)
     assert rules == [
@@ -123,7 +123,7 @@ def test_colours_are_for_terminals_without_no_color(monkeypatch: pytest.MonkeyPa
     assert story(lines, Terminal()) == story(lines)
 
 
-def test_a_journal_of_another_version_is_told_as_far_as_it_goes() -> None:
+def test_a_journal_of_another_version_is_explained_as_far_as_possible() -> None:
     strange = {**PIVOT, "op": "mount.turn_root", "phase": "runtime.gone.steps"}
     other = {**PIVOT, "args": {"root": "/x"}}
     text = story([begin(1, strange), end(1), begin(2, other), end(2), begin(3, PIVOT), end(3)])
@@ -164,7 +164,7 @@ def test_a_phase_is_a_module_and_a_function(phase: str, module: str, function: s
     assert split_phase(phase) == (module, function)
 
 
-def test_a_method_without_a_docstring_is_told_by_the_class_above() -> None:
+def test_a_method_without_a_docstring_is_described_by_its_base_class() -> None:
     above = purpose_of_function("kernel.cgroup", "Cgroup.thaw")
     assert above and purpose_of_function("kernel.cgroup_v1", "CgroupV1.thaw") == above
     assert purpose_of_function("engine.network.veth_pair", "NetworkNamespace.__exit__").startswith(

@@ -114,7 +114,7 @@ def test_forward_policy_is_read() -> None:
     assert firewall.forward_policy(saved) == "DROP"
 
 
-def test_internal_network_has_no_way_out_and_none_in() -> None:
+def test_internal_network_allows_no_traffic_out_or_in() -> None:
     rules = firewall.internal_network_rules(DEVICE, "172.19.0.0/16")
     raw = rules["raw"]["MINIDOCK-minidock0"]
     assert f"! -d 172.19.0.0/16 -i {DEVICE} -j DROP" in raw

@@ -77,7 +77,7 @@ def test_a_folder_knows_its_lab(
         lab("hint", "nothing")
 
 
-def test_a_folder_that_was_not_started_is_told_so(tmp_path: Path) -> None:
+def test_a_folder_that_was_not_started_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match=r"was not made by `lab start`"):
         lab("hint", "--dir", str(tmp_path))
     with pytest.raises(NotFound, match="no such folder"):

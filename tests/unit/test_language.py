@@ -43,7 +43,7 @@ def test_the_environment_is_read_as_gettext_reads_it(
     assert speaks_russian("", **environment) == russian
 
 
-def test_a_language_that_there_is_not_is_an_error_that_names_those_there_are() -> None:
+def test_an_unknown_language_is_an_error_that_names_the_known_ones() -> None:
     with pytest.raises(UsageError, match="'fr'") as caught:
         language("fr")
     assert caught.value.hint == f"available: {', '.join(available())}"

@@ -23,5 +23,5 @@ def test_a_probe_is_not_taken_for_another_engine_s_packet(whose: str, pid: int) 
     assert mark_of(pid) & mask != mark
 
 
-def test_two_probes_at_a_time_are_told_apart() -> None:
+def test_two_probes_at_a_time_are_distinguished() -> None:
     assert mark_of(1000) != mark_of(1001)

@@ -40,7 +40,7 @@ def event(packet: int, table: str, chain: str, **more: Any) -> nftrace.Event:
     )
 
 
-def test_events_of_two_packets_are_told_apart_and_empty_jumps_left_out() -> None:
+def test_events_of_two_packets_are_distinguished_and_empty_jumps_left_out() -> None:
     call = header("127.0.0.1", 40000, "127.0.0.1", 8090, SYN)
     other = header("127.0.0.1", 41000, "127.0.0.1", 8090, SYN)
     found = packet_traces(

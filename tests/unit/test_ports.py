@@ -47,7 +47,7 @@ def test_what_cannot_be_published_is_refused(key: str, binding: dict[str, str]) 
         published_ports.parse_bindings({key: [binding]})
 
 
-def test_network_modes_are_told_apart() -> None:
+def test_network_modes_are_distinguished() -> None:
     modes = ("", "default", "bridge", "host", "none")
     assert [parse_network_mode(text).kind for text in modes] == [
         "bridge", "bridge", "bridge", "host", "none",

@@ -55,6 +55,6 @@ def test_what_is_no_reference_is_refused(text: str) -> None:
         reference.parse(text)
 
 
-def test_capitals_are_told_in_dockers_words() -> None:
+def test_capitals_are_refused_with_dockers_message() -> None:
     with pytest.raises(UsageError, match=r"repository name \(library/Foo\) must be lowercase"):
         reference.parse("Foo")

@@ -188,7 +188,7 @@ def parsed(document: object) -> object:
     return manifest.parse_manifest(json.dumps(document).encode(), "", "image:1")
 
 
-def test_a_manifest_and_an_index_are_told_apart() -> None:
+def test_a_manifest_and_an_index_are_distinguished() -> None:
     found = parsed({"config": CONFIG, "layers": [DESCRIPTOR, DESCRIPTOR]})
     assert isinstance(found, manifest.ImageManifest) and len(found.layers) == 2
     assert parsed({"manifests": [DESCRIPTOR]}) == [DESCRIPTOR]

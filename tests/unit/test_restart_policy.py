@@ -45,7 +45,7 @@ def test_pauses_double_from_100_ms_to_a_minute() -> None:
     assert pauses[10:] == [60_000, 60_000]
 
 
-def test_a_run_of_ten_seconds_begins_the_pauses_anew() -> None:
+def test_a_run_of_ten_seconds_resets_the_pauses() -> None:
     back_off = restart_policy.BackOff()
     assert [back_off.next_ms(ran) for ran in (0, 9.9, 10.0, 0)] == [100, 200, 100, 200]
 

@@ -123,7 +123,7 @@ def test_a_filter_is_assembled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("damage", [b"", b"x", "first", "last"])
-def test_a_damaged_entry_is_made_anew(damage: bytes | str, tmp_path: Path) -> None:
+def test_a_damaged_entry_is_recreated(damage: bytes | str, tmp_path: Path) -> None:
     good = seccomp.compile(PROFILE, str(tmp_path))
     (entry,) = tmp_path.iterdir()
     content = bytearray(entry.read_bytes())

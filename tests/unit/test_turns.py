@@ -65,7 +65,7 @@ def test_a_dead_command_aborts(command: Command) -> None:
 
 
 @pytest.mark.parametrize("word", [protocol.CONTINUE, protocol.ABORT])
-def test_on_the_way_out_of_an_error_every_act_is_done(command: Command, word: bytes) -> None:
+def test_while_an_error_propagates_every_operation_runs(command: Command, word: bytes) -> None:
     done: list[Any] = []
 
     class Visit:

@@ -241,7 +241,7 @@ def pytest_runtest_makereport(
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """In the machine: a failed test is told at once. A run is long there, and its end far away."""
+    """In the VM, report a failed test at once: a run takes long there."""
     if IN_VM and report.failed and "PYTEST_XDIST_WORKER" not in os.environ:
         why = report.longreprtext.strip().splitlines()
         print(f"\nfailed: {report.nodeid}", *why[-25:], sep="\n  ", flush=True)

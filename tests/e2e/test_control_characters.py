@@ -1,4 +1,4 @@
-"""What others have named or typed cannot speak to the terminal of whoever looks at it."""
+"""Untrusted names and texts send no control characters to a terminal."""
 
 from __future__ import annotations
 

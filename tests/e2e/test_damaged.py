@@ -152,7 +152,7 @@ for journal in ("exec.jsonl", "build journal", "network journal"):
     HARMLESS[journal] = HARMLESS["journal.jsonl"]
 HARMLESS["monitor.lock"] = HARMLESS["lock"]
 HARMLESS["manually-stopped"] = HARMLESS["lock"]
-HARMLESS["default network"] = {"removed"}  # made anew at its next use
+HARMLESS["default network"] = {"removed"}  # recreated at its next use
 HARMLESS["network"] = {"removed"}  # as `network rm` does
 HARMLESS["a running container.json"] = {"removed"}
 

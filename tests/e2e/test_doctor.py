@@ -112,7 +112,7 @@ def _a_disk() -> Path:
 
 
 def _write(directory: str, files: tuple[str, ...], value: str) -> bool:
-    """Whether the kernel takes a value in the first of these files that there is."""
+    """Whether the kernel accepts a value in the first of these files that exists."""
     for file in files:
         if os.path.exists(f"{directory}/{file}"):
             try:
@@ -295,7 +295,7 @@ SPOILS: dict[str, tuple[str, str, str]] = {
     ),
     "a bridge that is somebody else's": ("export MINIDOCK_BRIDGE=lo", "Network", "bridge"),
     "a subnet that is taken": ("export MINIDOCK_SUBNET=127.0.0.0/8", "Network", "subnet"),
-    "a subnet that is none": ("export MINIDOCK_SUBNET=10.0.0.1/8", "Network", "subnet"),
+    "an invalid subnet": ("export MINIDOCK_SUBNET=10.0.0.1/8", "Network", "subnet"),
     "no iptables": (
         """for tool in /usr/sbin/iptables /usr/sbin/iptables-save; do
            mount --bind /dev/null $(readlink -f $tool); done""",

@@ -183,7 +183,7 @@ def test_all_that_podman_and_buildah_save_loads(
         assert f"Loaded image: {RING}" in minidock.ok("load", "-i", str(archive)), archive
         assert layers_of(minidock) == layers, archive
         if archive.stem.endswith(("docker-archive", "several")):
-            # In OCI's form, they write the config anew: another ID.
+            # In OCI's form, they rewrite the config: another ID.
             assert id_of(minidock, RING) == image, archive
         assert minidock.ok("run", "--rm", "--net", "none", RING) == "hi", archive
 
@@ -223,7 +223,7 @@ def test_skopeo_reads_and_writes_each_form(
             minidock.ok("rmi", RING)
             minidock.ok("load", "-i", str(out))
             assert layers_of(minidock) == layers
-            # From Docker's form to OCI's, skopeo writes the config anew: another ID.
+            # From Docker's form to OCI's, skopeo rewrites the config: another ID.
             assert (id_of(minidock, RING) == image) == source.startswith("oci")
 
 

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.root
 
 
 def late(report: Callable[[Channel, int], None]) -> Callable[[Channel, int], None]:
-    """Tell of a birth when what was born has had its time."""
+    """Report the pid late, when the process has already run."""
 
     def send_pid(channel: Channel, pid: int) -> None:
         time.sleep(0.5)  # longer than the process lives

@@ -56,7 +56,7 @@ def test_commit_that_is_killed_lets_its_container_go_on(
     wait_until(lambda: status(minidock) == "running")
     assert minidock.ok("exec", busy, "echo", "alive") == "alive"
     assert "never" not in minidock.ok("images")
-    minidock.ok("tag", "busybox", "other")  # whoever changes the store next sweeps it
+    minidock.ok("tag", "busybox", "other")  # the next change of the store removes it
     assert os.listdir(store.staging) == []
     minidock.ok("rm", "-f", busy)
 

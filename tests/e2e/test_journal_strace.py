@@ -1,4 +1,4 @@
-"""The journals against strace, both ways: no state-changing call lies outside an act that is told,
+"""The journals against strace, both ways: no state-changing call lies outside a recorded operation,
 and no act is told that did not make its call.
 """
 
@@ -139,7 +139,7 @@ def compare(trace: journal_trace.Trace, *journals: Path) -> set[str]:
         strange = set(act.calls) - least - besides
         assert not strange, f"{op} called {strange}: {begun[act.id]}"
         if begun[act.id]["actor"] == "engine" and begun[act.id]["pid"] != act.pid:
-            continue  # the monitor writes down what the command told it of its birth
+            continue  # the monitor records what the command sent about its start
         idle = end.get("made") in ("absent", "there", "ended") or "errno" in end
         if least and not idle:
             assert least & set(act.calls), f"{op} is told, and called none of {least}: {act}"

@@ -114,7 +114,7 @@ def shop(_busybox_store: Path) -> Iterator[Shop]:
 
 @pytest.fixture
 def whole(shop: Shop, request: pytest.FixtureRequest) -> Iterator[Shop]:
-    """The set-up; made anew after a test that did not repair it."""
+    """The set-up; recreated after a test that did not repair it."""
     failed = request.session.testsfailed
     if not shop.containers():
         shop.make()
@@ -201,7 +201,7 @@ def nothing_left(here: Store) -> Iterator[None]:
 
 
 def _things(store: Store) -> list[str]:
-    """All that there is in the kernel and the store, but for what a store keeps."""
+    """All objects in the kernel and the store, except those that a store keeps."""
     asked = ("iptables-save | grep '^[-:]' | sed 's/ .[0-9].*//'", "ip -o -br link", "ip route",
              "cat /proc/sys/net/ipv4/ip_forward")  # fmt: skip
     found = [line for command in asked for line in sh(command).splitlines()]

@@ -215,7 +215,7 @@ def test_sparse_file_is_refused_before_it_fills_the_memory(folder: Path) -> None
 
 
 def test_file_that_grows_while_it_is_read_ends_at_the_limit(folder: Path) -> None:
-    """/proc/PID/… and the like say size 0; a file that somebody writes to says an old one."""
+    """Files such as /proc/PID/… report size 0; a file that is being written reports an old size."""
     grown = folder / "log"
     grown.touch()
     writer = subprocess.Popen(["sh", "-c", 'ulimit -f 200000; exec yes >"$0"', str(grown)])

@@ -122,7 +122,7 @@ def test_what_a_killed_monitor_left_is_listed_as_the_kernel_has_it_and_goes(
 
 
 def _seed(store: Store) -> Found:
-    """Leave one of each by hand; returns what is to be listed."""
+    """Create one leftover of each kind; returns what `system check` must list."""
     gone, staged = "f" * 64, f"{store.staging}/load-1-1"
     left: Found = set()
     for path in (f"{store.run}/{gone}", f"{store.containers}/{gone}", staged):
@@ -264,7 +264,7 @@ def test_what_cannot_be_removed_is_named_and_the_exit_code_says_so(
 def test_what_somebody_has_put_beside_ours_stays_whatever_command_runs(
     store: Store, minidock: Minidock, busybox_image: str
 ) -> None:
-    """In a store that was cut short, too: whoever takes its lock next puts it right."""
+    """Also in an interrupted store: the next holder of its lock repairs it."""
     minidock.ok("volume", "create", "kept")
     minidock.ok("run", "-d", "--name", "box", busybox_image, "sleep", "600")
     theirs = beside_ours(store)

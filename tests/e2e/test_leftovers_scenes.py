@@ -32,7 +32,7 @@ def test_a_repair_takes_what_was_left_and_nothing_of_what_runs_or_is_somebodys(
         scene.make()
         before = scene.look()
         scene.spoil()
-        before["rules"] = scene.rules()  # whoever runs may have put our jumps first
+        before["rules"] = scene.rules()  # another command may have moved our jumps first
         _repaired(scene, minidock, before)
         scene.undo()
         _all_goes(scene, store, minidock)

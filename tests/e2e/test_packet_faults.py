@@ -235,7 +235,7 @@ def run(web: Minidock, store: Store) -> Iterator[Callable[[str], str]]:
 
 
 def _until(store: Store, status: set[str], *asked: str) -> dict[str, Any]:
-    """What is told once the kernel has settled: an address is learned again, a port forwards."""
+    """The result once the kernel has settled: an address is learned again, a port forwards."""
     deadline = time.monotonic() + patience(5)
     while (told := follow(store, *asked))["status"] not in status:
         assert time.monotonic() < deadline, told

@@ -203,7 +203,7 @@ def tokens(authority: Authority) -> Iterator[TokenServer]:
 
 @pytest.fixture
 def token_registry(authority: Authority, tokens: TokenServer, tmp_path: Path) -> Iterator[Registry]:
-    """A registry that sends whoever comes to the token server."""
+    """A registry that sends every client to the token server."""
     home = tmp_path / "registry"
     with serve(home, token_server=tokens.url, token_authority=authority) as running:
         yield running

@@ -131,7 +131,7 @@ def test_inside_it_looks_as_under_runc(both: tuple[Runtime, Runtime], name: str)
 
 
 def _comparable(told: str) -> list[list[str]]:
-    """What was told, without what differs between any two containers."""
+    """The output, without what differs between any two containers."""
     sections = [section.strip().split("\n") for section in told.split("---\n")]
     status, files, surroundings, limits, mounts, devices, rest, protected, cgroup = sections
     keep = ("Umask", "Uid", "Gid", "Groups", "Sig", "Shd", "Cap", "NoNew", "Seccomp", "Threads")

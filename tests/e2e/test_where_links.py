@@ -129,7 +129,7 @@ def test_a_path_is_resolved_as_the_container_resolves_it(
 def test_links_lead_through_binds_and_volumes(
     minidock: Minidock, busybox_image: str, store: Store, tmp_path: Path
 ) -> None:
-    """The way of each case, told before the first start, while it runs, and afterwards."""
+    """The path of each case, before the first start, while it runs, and afterwards."""
     (tmp_path / "link").symlink_to("/etc")
     (tmp_path / "in").symlink_to("../v/q")
     flags = ("--network", "none", "-v", f"{tmp_path}:/bind", "-v", "data:/v")

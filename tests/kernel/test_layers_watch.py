@@ -1,4 +1,4 @@
-"""layers --watch: what is told as it happens is what `where` and the kernel say afterwards."""
+"""layers --watch: the events match what `where` and the kernel report afterwards."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Watched:
         self.events: list[Event] = []
 
     def told(self) -> dict[str, str]:
-        """What is told now: path -> event."""
+        """The events so far: path -> event."""
         new = list(self._watcher.wait(0.02))
         self.events += new
         return {event.path: event.event for event in new}
@@ -177,7 +177,7 @@ def test_what_changes_meanwhile_is_read_again(watched: Watched) -> None:
 
 
 def _heard(events: list[Event]) -> dict[str, str]:
-    """What somebody knows who has heard all events: path -> what it is now.
+    """The state that follows from all events: path -> its state.
 
     Whatever becomes of a directory, but for its being copied up, is the end of all that was in it.
     """

@@ -30,7 +30,7 @@ ADVERTISED = "2001:db8:6d64"
 
 @pytest.fixture
 def lab() -> Iterator[Lab]:
-    """A machine whose devices believe advice, unless they are told not to."""
+    """A machine whose devices accept router advertisements unless configured otherwise."""
     with machine_of_its_own() as made:
         _set("default", KERNELS_OWN)
         _set("all", {"ipv6": {"disable_ipv6": 0, "forwarding": 0}})

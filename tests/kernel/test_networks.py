@@ -554,7 +554,7 @@ def test_address_is_given_back_on_a_full_disk(lab: Lab, store: Store) -> None:
 
 
 def test_damaged_file_says_what_to_do(lab: Lab, store: Store) -> None:
-    """Where nothing has run since the machine came up, it holds nothing, and is made anew."""
+    """If no container has run since the boot, the bridge is recreated."""
     networks.reserve(store, "a" * 64)
     Path(store.network("bridge")).write_text('{"Name":')
     os.makedirs(store.run)

@@ -202,7 +202,7 @@ def test_socket_that_takes_over_a_number_is_not_called_for_what_had_it() -> None
         other = pairs[1 - own][0]
         number = other.fileno()
         watched.watch(other, 0, lambda: None)
-        os.dup2(quiet.fileno(), number)  # as if closed, and opened anew
+        os.dup2(quiet.fileno(), number)  # as if closed and reopened
         watched.watch(other, select.EPOLLIN, lambda: called.append("new"))
 
     for own, (near, end) in enumerate(pairs):

@@ -139,7 +139,7 @@ def test_a_deadly_action_kills(action: str, ended: int, tmp_path: Path) -> None:
 
 def same_decisions(ours: bytes, theirs: bytes, *, values: list[int]) -> None:
     numbers = [*range(600), *range(0x40000000 - 2, 0x40000000 + 600), 0xFFFFFFFF]
-    older = range(430)  # of new calls, 32-bit ARM's are told another thing by runc: see _beyond
+    older = range(430)  # for new calls of 32-bit ARM, runc has another answer: see _beyond
     differing = []
     for arch in (X86_64, X86, AARCH64, ARM, 0):
         for number in older if arch == ARM else numbers:

@@ -92,7 +92,7 @@ def in_python(root: str, program: str, *arguments: str) -> str:
 
 
 class Rootfs:
-    """A root file system's tar, written by hand."""
+    """A root file system's tar, written entry by entry."""
 
     def __init__(self) -> None:
         self._buffer = io.BytesIO()

@@ -19,7 +19,7 @@ from minidock.teach.journal_reader import load_ops, purpose_of_function, purpose
 from minidock.teach.language import LOCALE, parse_catalogue
 from minidock.teach.op_page import pieces
 
-# A phase that no call names: a step that failed is undone by whoever holds the stack of undoings.
+# A phase that no call names: the holder of the undo stack undoes a failed step.
 _PHASES = [("undo", "UndoOnError.__exit__")]
 
 

@@ -172,7 +172,7 @@ class Stage:
         return left
 
     def children(self) -> list[int]:
-        """Living processes that were born on this stage; the dead among them are buried."""
+        """Living processes that were created on this stage; ended ones are reaped."""
         living = []
         for pid in set(children()) - self._known:
             if is_dead(pid):

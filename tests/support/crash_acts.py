@@ -36,7 +36,7 @@ def set_up(store: Store, busybox_tar: Path) -> Stage:
 
 
 def body(**host: Any) -> dict[str, Any]:
-    """A container with a published port and a volume, whose command ends when it is told to."""
+    """A container with a published port and a volume, whose command ends on request."""
     return {
         "Image": "busybox",
         "Cmd": ["sleep", "600"],

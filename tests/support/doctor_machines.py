@@ -140,7 +140,7 @@ def _load(name: str) -> Blocks:
 
 
 def _put(blocks: Blocks, heading: str, text: str | None) -> None:
-    """Say something anew, or no more (None); a program's answer with whatever exit code."""
+    """Replace an answer, or remove it (None); a program's answer may have any exit code."""
     if heading.startswith("run "):
         command = heading.split(" ", 2)[2]
         for old in [h for h in blocks if h.startswith("run ") and h.split(" ", 2)[2] == command]:

@@ -127,7 +127,7 @@ class Relaying:
 
 
 class Lab:
-    """The machine: who is on it, and who reaches whom."""
+    """The machine: its containers, and which of them reach each other."""
 
     def __init__(self) -> None:
         self.host = Here()

@@ -108,7 +108,7 @@ class Model:
         return True
 
     def remake(self, path: str) -> bool:
-        """A directory is deleted with all that is in it, and made anew."""
+        """A directory is deleted with its content, and recreated."""
         node = self.find(path)
         if node is None or node.kind != "directory":
             return False

@@ -78,7 +78,7 @@ class Registry:
         self.scheme = scheme
 
     def put_manifest(self, path: str, reference: str, document: object, media_type: str) -> str:
-        """Put a manifest by hand; returns its digest."""
+        """Put a manifest directly; returns its digest."""
         content = document if isinstance(document, bytes) else json.dumps(document).encode()
         request = urllib.request.Request(
             f"{self.scheme}://{self.host}/v2/{path}/manifests/{reference}",

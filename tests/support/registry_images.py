@@ -1,4 +1,4 @@
-"""Images put into a registry by hand, byte by byte, so that a test knows every digest in them."""
+"""Images put into a registry byte by byte, so that a test knows every digest in them."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from support.patience import patience
 
 
 def marks(store: Store) -> set[str]:
-    """The names by which the kernel's objects of a store are told from all others."""
+    """The names that identify a store's kernel objects."""
     return {store.root, store.run, store.cgroup_parent, store.bridge}
 
 

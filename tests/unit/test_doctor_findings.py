@@ -576,7 +576,7 @@ SHOWN = re.compile(r"<!-- machine: (\S+?)(, all)? -->\n(.*?)<!-- end -->", re.DO
 
 
 def test_the_page_shows_what_is_said() -> None:
-    """MINIDOCK_WRITE_DOCS=1 writes it anew."""
+    """MINIDOCK_WRITE_DOCS=1 rewrites it."""
     text = PAGE.read_text()
     wanted = SHOWN.sub(_shown, text)
     if os.environ.get("MINIDOCK_WRITE_DOCS"):

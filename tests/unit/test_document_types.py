@@ -46,7 +46,7 @@ def differences(shape: Any, kind: Any, where: str = "") -> list[str]:
 
 
 def _arms(kind: Any) -> tuple[Any, ...]:
-    """The types that a union has; a type that is none is its only one."""
+    """The types of a union; for another type, only that type."""
     is_union = typing.get_origin(kind) in (typing.Union, types.UnionType)
     return typing.get_args(kind) if is_union else (kind,)
 

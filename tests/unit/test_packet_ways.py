@@ -1,4 +1,4 @@
-"""packet: what the kernel told of several packets, by packet; and the addresses in /proc."""
+"""packet: the kernel's trace events, by packet; and the addresses in /proc."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Image recipes: found by name or path, run by a shell, their failures told in their own words."""
+"""Image recipes: found by name or path, run by a shell; a failure shows its own message."""
 
 from __future__ import annotations
 

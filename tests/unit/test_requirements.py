@@ -55,7 +55,7 @@ def test_lock_has_what_its_packages_need_in_turn() -> None:
 
 
 def test_install_asks_for_the_hash_of_each_package() -> None:
-    """pip takes what has no hash, from whoever serves it, unless it is told not to."""
+    """pip accepts packages without a hash from any server, unless configured otherwise."""
     lines = (REPOSITORY / "install.sh").read_text().splitlines()
     fetching = [line for line in lines if re.search(r'"\$\{pip\[@\]\}" (install|wheel)', line)]
     assert len(fetching) == 3

@@ -12,7 +12,7 @@ from minidock.engine.store import journal
 from minidock.errors import UsageError
 from minidock.paths import Store
 
-# policy, exit code, restarts so far, stopped by hand -> comes back (what dockerd 26.1 does)
+# policy, exit code, restarts so far, manually stopped -> restarts (what dockerd 26.1 does)
 DECISIONS = [
     ("no", 0, 0, 0, False), ("no", 1, 0, 0, False), ("", 1, 0, 0, False),
     ("always", 0, 0, 0, True), ("always", 1, 99, 0, True), ("always", 0, 0, 1, True),
@@ -103,5 +103,5 @@ def test_journal_of_a_container_that_never_stays_up_stays_small(tmp_path: Path) 
             write(record)
         sizes.append(Path(paths.journal).stat().st_size)
     assert max(sizes) < 1_400_000
-    assert min(sizes) == 150_000  # a run is told whole, from its first record on
+    assert min(sizes) == 150_000  # a run is kept as a whole, from its first record on
     assert Path(paths.journal).read_text().startswith("x")

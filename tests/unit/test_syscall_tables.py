@@ -53,7 +53,7 @@ def test_we_make_the_calls_that_we_name(machine: str, monkeypatch: pytest.Monkey
 
 
 def test_the_probe_of_isolation_makes_one_call_on_both_machines() -> None:
-    """Its numbers are written by hand, beside each other: x86_64's and arm64's."""
+    """Its numbers are literals, beside each other: x86_64's and arm64's."""
     headers = from_headers()
     names = {
         machine: {number: name for name, number in headers[machine].items()}

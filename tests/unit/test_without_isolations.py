@@ -165,7 +165,7 @@ def test_a_device_rule_of_another_form_is_refused(text: str) -> None:
         device_rule(text)
 
 
-# --- what is told --------------------------------------------------------------------------------
+# --- the report ----------------------------------------------------------------------------------
 
 FACTS: dict[str, Any] = {
     "count": 2, "examples": ["init (1)"], "pid": 7, "names": ["a", "b"], "port": 80, "name": "x",

@@ -18,7 +18,10 @@ from support.command import Minidock
 from support.leftover_scenes import Scene
 from support.patience import long, patience
 
-pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(300)]
+# A scene may have a lab's fault, which takes port 8081 of the machine.
+pytestmark = [
+    pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("faults")
+]  # fmt: skip
 
 SEEDS = [2, 3, 21, 29]
 

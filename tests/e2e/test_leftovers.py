@@ -7,6 +7,7 @@ it a container runs, of which nothing is ever listed, and which still answers af
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -408,3 +409,23 @@ def test_repair_changes_nothing_of_what_runs(
         subprocess.run(["iptables", "-w", *chain[:2], "-D", chain[2], *theirs], check=False)
         minidock("rm", "-f", "one", "two", "end")
         minidock("volume", "rm", "scratch", "kept")
+
+
+def test_a_script_of_another_store_does_not_keep_a_damaged_network(
+    minidock: Minidock, store: Store, tmp_path: Path
+) -> None:
+    minidock.ok("network", "create", "net")
+    assert os.stat(store.root).st_mode & 0o777 == 0o710, "the store's first command is this one"
+    with subprocess.Popen(["sleep", "600"]) as program:
+        fields = Path(f"/proc/{program.pid}/stat").read_text().rpartition(")")[2].split()
+        record = Path(f"/run/minidock-script-{hashlib.sha256(store.root.encode()).hexdigest()}")
+        try:
+            for owner, code in ((store.root, 1), (tmp_path, 0)):
+                Path(store.networks, "net.json").write_text("{")
+                record.write_text(f"{program.pid} {fields[19]}\n{tmp_path}/box\n{owner}\n")
+                answer = minidock("system", "check", "--repair")
+                assert answer.code == code, str(answer)
+                assert ("not moved" in answer.stderr) == bool(code), str(answer)
+        finally:
+            record.unlink(missing_ok=True)
+            program.kill()

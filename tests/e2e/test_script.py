@@ -221,7 +221,7 @@ def test_a_killed_scripts_container_dies_and_its_traces_go(
         container = os.pidfd_open(run.pid())
         record = Path(f"/run/minidock-script-{run.id}")
         fields = Path(f"/proc/{run.process.pid}/stat").read_text().rpartition(")")[2].split()
-        assert record.read_text() == f"{run.process.pid} {fields[19]}\n{run.box}\n"
+        assert record.read_text() == f"{run.process.pid} {fields[19]}\n{run.box}\n{store.root}\n"
         marks = {*stores.marks(store), run.box, run.id[:12], run.id[:11]}
         if not guarded:
             os.kill(_guard_of(run), signal.SIGKILL)

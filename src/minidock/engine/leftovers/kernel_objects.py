@@ -47,7 +47,7 @@ _MONITOR = b"minidock.engine.monitor.main"
 def find_mounts(store: Store) -> Iterator[Leftover]:
     """Find mounts of containers, and mounts in staging/ that no process works in."""
     yield from _volume_mounts(store)
-    known = list_scripts() if store.is_default else []  # a script's record does not name its store
+    known = list_scripts() if store.is_default else []  # one store cleans up after all
     boxes = {f"{script.box}/": script.id for script in known if script.box.startswith("/")}
     for point in reversed(mount_points()):  # the last mount covers the others
         for box, script_id in boxes.items():

@@ -51,7 +51,8 @@ def owners_by_container(store: Store) -> dict[str, int]:
     The owner starts, runs or removes the container; a script (`minidock script`) owns its own.
     """
     owners = {each: _owner(store.container(each)) for each in list_ids(store)}
-    owners |= {each.id: each.pid for each in list_scripts() if each.is_alive}
+    scripts = [each for each in list_scripts() if each.store in ("", store.root)]
+    owners |= {each.id: each.pid for each in scripts if each.is_alive}
     return {container_id: pid for container_id, pid in owners.items() if pid}
 
 
@@ -59,14 +60,16 @@ class Script:
     """The owner record of a script that `minidock script` wrote (teach/script/frame.sh).
 
     record: its path. id: of the container that it creates. pid: of the script. box: its directory.
+    store: the directory of the store that it was written for, "" if unknown (version 0.1).
     is_alive: whether the process with that pid and start time still runs.
     """
 
-    def __init__(self, record: str, pid: int, start_time: int, box: str) -> None:
+    def __init__(self, record: str, pid: int, start_time: int, box: str, store: str) -> None:
         self.record = record
         self.id = record.rpartition("-")[2]
         self.pid = pid
         self.box = box
+        self.store = store
         self.is_alive = is_alive(pid, start_time)
 
 
@@ -80,10 +83,10 @@ def list_scripts() -> list[Script]:
             text = document.read_bytes(f"/run/{name}").decode("utf-8", "replace")
         except (FileNotFoundError, DamagedFile):
             continue
-        numbers, _, box = text.rstrip("\n").partition("\n")
+        numbers, box, root, *_ = [*text.split("\n"), "", ""]
         words = numbers.split()
         if len(words) == 2 and all(is_decimal(word) for word in words):
-            found.append(Script(f"/run/{name}", int(words[0]), int(words[1]), box))
+            found.append(Script(f"/run/{name}", int(words[0]), int(words[1]), box, root))
     return found
 
 

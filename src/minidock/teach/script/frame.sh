@@ -261,7 +261,7 @@ engine() {
     busybox=$(command -v busybox) || stop "no busybox: apt-get install busybox-static"
     case $BOX in *[!A-Za-z0-9/._-]*) stop "BOX: a path of letters and digits only" ;; esac
     mkdir -m 700 "$BOX"
-    printf '%s %s\n%s\n' "$$" "$(started "$$")" "$BOX" > "$RECORDS$ID"
+    printf '%s %s\n%s\n%s\n' "$$" "$(started "$$")" "$BOX" "$STORE" > "$RECORDS$ID"
     mkdir "$BOX/undo" "$BOX/tools"
     cp "$0" "$BOX/tools/box.sh"
     mkfifo "$BOX/ready" "$BOX/start" "$BOX/alive"

@@ -140,6 +140,7 @@ def _variables(plan: Plan) -> tuple[dict[str, str], Variables]:
     )
     for number, source in enumerate(_new_volumes(plan), start=1):
         literals[source] = f"VOLUME_{number}"
+    constants["STORE"] = container.store.root
     return constants, Variables(literals)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -260,6 +261,29 @@ def test_what_cannot_be_removed_is_named_and_the_exit_code_says_so(
     finally:
         subprocess.run(["chattr", "-i", stuck / "_data"], check=True)
     assert _listed(minidock, "--repair") == {("directory", str(stuck))}
+
+
+@pytest.mark.parametrize("kind", ["container", "volume"])
+def test_a_removal_that_the_kernel_forbids_says_what_to_do(
+    store: Store, minidock: Minidock, busybox_image: str, kind: str
+) -> None:
+    box = minidock.ok("run", "-d", "-v", "kept:/k", busybox_image, "mkdir", "-p", "/a/b", "/k/b")
+    minidock.ok("wait", box)
+    words, where = ("rm", "-f", box), store.container(box).upper
+    if kind == "volume":
+        minidock.ok(*words)
+        words, where = ("volume", "rm", "kept"), store.volume("kept")
+    subprocess.run(["chattr", "+i", next(Path(where).rglob("b"))], check=True)
+    answer = minidock(*words)
+    left = answer.stderr.partition("minidock: ")[2].partition(" cannot be removed: b: Op")[0]
+    assert os.path.isdir(left), str(answer)
+    subprocess.run(["chattr", "-i", next(Path(left).rglob("b"))], check=True)
+    assert answer.code == 1 and answer.stdout == "", str(answer)
+    assert re.findall("`(.*?)`", answer.stderr) == [
+        f"lsattr -aR {left}", "chattr -i FILE", "minidock system check --repair"
+    ]  # fmt: skip
+    minidock.ok("system", "check", "--repair")
+    assert not os.path.exists(left) and minidock.ok("system", "check") == "no leftovers"
 
 
 def test_what_somebody_has_put_beside_ours_stays_whatever_command_runs(

@@ -17,7 +17,7 @@ Sources: openat2(2), unlinkat(2), rename(2).
 from __future__ import annotations
 
 import os
-from errno import ELOOP, ENOENT, ENOTDIR, EXDEV
+from errno import ELOOP, ENOENT, ENOTDIR, EPERM, EXDEV
 
 from minidock.errors import KernelError, NotOurs, StoreError
 from minidock.kernel.path import open_beneath
@@ -40,7 +40,7 @@ def remove_tree(owner: Owner, path: str) -> None:
     """Delete a directory (or a file) and all below it. Idempotent.
 
     Raises NotOurs for a path that is not strictly below one of the owner's own directories,
-    StoreError if a file system is mounted in it, OSError.
+    StoreError if a file system is mounted in it or the kernel does not permit it, OSError.
     """
     for own in owner.own_directories:
         if path.startswith(own + "/"):
@@ -53,6 +53,14 @@ def remove_tree(owner: Owner, path: str) -> None:
         return
     try:
         remove_below(directory, path[len(own) + 1 :])
+    except OSError as error:
+        if error.errno != EPERM:
+            raise
+        raise StoreError(
+            f"{path} cannot be removed: {os.fsdecode(error.filename)}: {error.strerror}",
+            hint=f"is a file in it immutable? `lsattr -aR {path}`, `chattr -i FILE`, and then "
+            "`minidock system check --repair`",
+        ) from None
     finally:
         os.close(directory)
 

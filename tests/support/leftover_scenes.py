@@ -435,10 +435,13 @@ def _without(scene: Scene) -> None:
 
 
 def _lab(scene: Scene) -> None:
-    """A shop with a fault, which may be a broken network, mount or volume."""
-    numbers = scene.chosen.sample(range(1000), 200)
-    seed = next(str(n) for n in numbers if not choose(FAULTS, str(n)).shared)
-    scene.told.append(f"lab fault {seed}: {choose(FAULTS, seed).name}")
+    """A shop with a fault, which may be a broken network, mount or volume.
+
+    Not one with an immutable directory: no command but the lab's own removes that.
+    """
+    faults = {str(n): choose(FAULTS, str(n)) for n in scene.chosen.sample(range(1000), 200)}
+    seed = next(n for n, each in faults.items() if not each.shared and "chattr" not in each.inject)
+    scene.told.append(f"lab fault {seed}: {faults[seed].name}")
     scene.minidock.ok("lab", "fault", seed, timeout_seconds=120)
     scene.has_lab = True
 

@@ -632,9 +632,14 @@ def _lost_build(scene: Scene) -> None:
 def _lost_script(scene: Scene) -> None:
     program = _run_script(scene, "lost-script", "sleep 810")
     (pid,) = _running("sleep 810")
-    scene.lost |= set(re.findall(r"[0-9a-f]{64}", Path(f"/proc/{pid}/cgroup").read_text()))
+    ids = set(re.findall(r"[0-9a-f]{64}", Path(f"/proc/{pid}/cgroup").read_text()))
+    scene.lost |= ids
     os.killpg(program.pid, signal.SIGKILL)
     program.wait()
+    deadline = time.monotonic() + patience(30)  # its guard removes its rules, and more
+    while any(os.path.exists(f"/run/minidock-script-{each}") for each in ids):
+        assert time.monotonic() < deadline, "the script's guard does not end"
+        time.sleep(0.05)
 
 
 def _lost_command(scene: Scene) -> None:

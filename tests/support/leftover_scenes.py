@@ -694,6 +694,8 @@ def _damaged_config(scene: Scene) -> None:
 
 def _damaged_network(scene: Scene) -> None:
     """Of one that somebody runs on; without any, it would go."""
+    if scene.waiting:
+        return  # a restart that fails meanwhile is the last one, as Docker's is
     scene.box(scene.name("on-it"), ["--net", "net"])
     scene.stays_damaged = True
     _cut(scene, scene.store.network("net"))
@@ -706,6 +708,8 @@ def _damaged_volume(scene: Scene) -> None:
 
 
 def _damaged_images(scene: Scene) -> None:
+    if scene.waiting:
+        return  # as with networks
     _cut(scene, scene.store.images)
 
 

@@ -17,6 +17,7 @@ from minidock.kernel.op import REGISTRY, Op
 from minidock.teach.calls import SOURCE, call_sites
 from minidock.teach.journal_reader import load_ops, purpose_of_function, purpose_of_module
 from minidock.teach.language import LOCALE, parse_catalogue
+from minidock.teach.look import rows
 from minidock.teach.op_page import pieces
 
 # A phase that no call names: the holder of the undo stack undoes a failed step.
@@ -46,9 +47,12 @@ def messages() -> dict[str, str]:
         found.setdefault(purpose_of_function(module, function), f"{module}.{function}")
     for module in sorted(modules):
         found.setdefault(purpose_of_module(module), module)
-    for path in sorted((SOURCE / "teach").glob("*.py")):
+    teach = SOURCE / "teach"
+    for path in sorted([*teach.glob("*.py"), *(teach / "look").glob("*.py")]):
         for text in _own_words(path):
-            found.setdefault(text, f"teach/{path.name}")
+            found.setdefault(text, str(path.relative_to(SOURCE)))
+    for text in rows.messages():
+        found.setdefault(text, "the isolations, and the probes of --without")
     found.pop("", None)
     return found
 

@@ -30,6 +30,7 @@ COMMANDS: Table = {
     "info": (COMMON, "system:info", "Show information about this machine and the store"),
     "doctor": (COMMON, "doctor:doctor", "Check whether this machine can run containers"),
     "explain": (TEACH, "explain:explain", "Explain the kernel calls that created a container"),
+    "look": (TEACH, "look:look", "Show how a container was made, as an animated picture"),
     "layers": (
         TEACH,
         "layers:layers",

@@ -1,0 +1,145 @@
+// The page: joins the views with the player, the controls and the keyboard.
+
+const byId = (id) => document.getElementById(id);
+const player = new Player();
+const scene = new Scene(byId("scene"), (selection) => player.select(selection));
+const lanes = new Lanes(byId("lanes"), (position) => player.seek(position));
+const details = new Details(byId("details"), player);
+const table = new Table(byId("table"));
+const stories = data.stories.map((raw) => new Story(raw));
+
+function showPicture(isReopened) {
+  if (isReopened && scene.story !== player.story) scene.open(player.story);
+  scene.show(player.position, player.lit());
+  if (isReopened) lanes.open(player.story, player.zoom);
+  lanes.show(player.position);
+}
+
+function showDetails() {
+  const { story, position, selection, zoom } = player;
+  if (selection?.thing !== undefined) details.showThing(story, selection.thing, position);
+  else if (selection) details.showTile(story, selection.tile);
+  else details.showStep(story, position, zoom);
+  byId("details").scrollTop = 0;
+}
+
+function showControls() {
+  const { story, position, zoom, playing } = player;
+  byId("title").textContent = printable(story.title);
+  byId("scrub").max = story.steps.length;
+  byId("scrub").value = position;
+  const step = story.steps[position - 1];
+  byId("scrub").setAttribute("aria-valuetext", step ? `${position}: ${step.op}` : word("start"));
+  byId("position").textContent = `${position} / ${story.steps.length}`;
+  byId("play").textContent = playing ? "❚❚" : "▶";
+  setLabel(byId("play"), playing ? "pause" : "play");
+  for (const each of document.querySelectorAll("[data-zoom]")) {
+    each.setAttribute("aria-checked", each.dataset.zoom === zoom);
+    each.tabIndex = each.dataset.zoom === zoom ? 0 : -1;
+  }
+  if (!byId("table").hidden) table.show(story, position);
+}
+
+function setLabel(element, key) {
+  element.setAttribute("aria-label", word(key));
+  if (!(element instanceof SVGElement)) element.title = word(key);
+}
+
+function toggleTable() {
+  byId("table").hidden = !byId("table").hidden;
+  byId("table-button").setAttribute("aria-expanded", !byId("table").hidden);
+  showControls();
+  if (!byId("table").hidden) byId("table").scrollIntoView();
+}
+
+function toggleLarge() {
+  const isLarge = document.documentElement.classList.toggle("large");
+  byId("large-button").setAttribute("aria-pressed", isLarge);
+  scene.story = null; // chips have another size
+  player.changed(true);
+}
+
+function toggleTheme() {
+  const root = document.documentElement;
+  const isDark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  root.dataset.theme = isDark ? "light" : "dark";
+}
+
+function setSpeed(change) {
+  const speed = byId("speed");
+  speed.selectedIndex = Math.min(Math.max(speed.selectedIndex + change, 0), speed.length - 1);
+  player.speed = Number(speed.value);
+}
+
+function showKeys() {
+  const keys = [["Space", "key_play"], ["← →", "key_step"], ["Home End", "key_ends"], ["1 2 3", "key_zoom"], ["− +", "key_speed"],
+                ["Tab, ↑ ↓", "key_things"], ["Enter", "key_select"], ["T D L", "key_modes"], ["Esc", "key_close"]];
+  byId("keys").replaceChildren(el("h2", {}, word("keys")),
+    el("dl", {}, ...keys.flatMap(([key, text]) => [el("dt", {}, key), el("dd", {}, word(text))])),
+    button(word("close"), () => byId("keys").close()));
+  byId("keys").showModal();
+}
+
+/** The next or previous thing in the picture that is there, from the one with the focus. */
+function moveFocus(direction) {
+  const all = [...document.querySelectorAll("#scene .tile, #scene [data-at][tabindex='-1']")];
+  all[(all.indexOf(document.activeElement) + direction + all.length) % all.length].focus();
+}
+
+const KEYS = {
+  " ": () => player.toggle(),
+  ArrowLeft: () => { player.pause(); player.step(-1); },
+  ArrowRight: () => { player.pause(); player.step(1); },
+  ArrowUp: () => moveFocus(-1), ArrowDown: () => moveFocus(1),
+  Home: () => player.seek(0), End: () => player.seek(player.story.steps.length),
+  1: () => player.setZoom("isolations"), 2: () => player.setZoom("phases"), 3: () => player.setZoom("operations"),
+  "+": () => setSpeed(1), "=": () => setSpeed(1), "-": () => setSpeed(-1),
+  t: toggleTable, d: toggleTheme, l: toggleLarge, "?": showKeys, Escape: () => player.select(null),
+};
+
+function onKey(event) {
+  if (event.ctrlKey || event.altKey || event.metaKey || byId("keys").open) return;
+  const focus = document.activeElement, key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  if (focus.closest("select")) return;
+  const isInScene = focus.closest("#scene [role=button]");
+  if (key === "Enter" && isInScene) {
+    isInScene.dispatchEvent(new MouseEvent("click", { bubbles: true }));
+  } else if (KEYS[key] && !((key === " ") && focus.closest("button, summary")) && !(key.startsWith("Arrow") && /Up|Down/.test(key) && !scenery(focus))) {
+    KEYS[key]();
+  } else return;
+  event.preventDefault();
+}
+
+/** Whether ↑ and ↓ move through the picture here, and do not scroll. */
+function scenery(focus) {
+  return focus === document.body || focus.closest("#scene");
+}
+
+function bind() {
+  for (const each of document.querySelectorAll("[data-word]")) each.textContent = word(each.dataset.word);
+  for (const each of document.querySelectorAll("[data-label]")) setLabel(each, each.dataset.label);
+  const acts = { first: () => player.seek(0), back: () => { player.pause(); player.step(-1); }, play: () => player.toggle(),
+                 forward: () => { player.pause(); player.step(1); }, last: () => player.seek(player.story.steps.length),
+                 "table-button": toggleTable, "large-button": toggleLarge, "theme-button": toggleTheme, "keys-button": showKeys };
+  for (const [id, act] of Object.entries(acts)) byId(id).addEventListener("click", act);
+  for (const each of document.querySelectorAll("[data-zoom]")) each.addEventListener("click", () => player.setZoom(each.dataset.zoom));
+  byId("scrub").addEventListener("input", (event) => { player.pause(); player.seek(Number(event.target.value)); });
+  byId("speed").addEventListener("change", () => setSpeed(0));
+  document.addEventListener("keydown", onKey);
+  addEventListener("resize", () => { lanes.open(player.story, player.zoom); lanes.show(player.position); });
+  byId("choice").hidden = stories.length < 2;
+  byId("container").append(...stories.map((story, at) => el("option", { value: at }, printable(story.title))));
+  byId("container").addEventListener("change", (event) => player.open(stories[event.target.value]));
+}
+
+/** #n of the address opens at a position; #n-zoom with a zoom. */
+function openAt(hash) {
+  const [, position, zoom] = /^#(\d+)(?:-(\w+))?$/.exec(hash) ?? [];
+  if (zoom in PAUSE_MS) player.setZoom(zoom);
+  if (position) player.seek(Number(position));
+}
+
+bind();
+player.views.push(showPicture, showDetails, showControls);
+player.open(stories[0]);
+openAt(location.hash);

@@ -1,0 +1,83 @@
+// The player: where the replay is, how fast it goes, and what is selected. It tells the views.
+
+const PAUSE_MS = { isolations: 1600, phases: 1100, operations: 260 };
+
+class Player {
+  constructor() {
+    this.zoom = "isolations";
+    this.speed = 1;
+    this.playing = 0;
+    this.selection = null;
+    this.views = [];
+  }
+
+  /** Show a story at its end: the container as it was made. */
+  open(story) {
+    this.pause();
+    this.story = story;
+    this.selection = null;
+    this.position = story.steps.length;
+    this.stops = story.stops(this.zoom);
+    this.changed(true);
+  }
+
+  setZoom(zoom) {
+    this.zoom = zoom;
+    this.stops = this.story.stops(zoom);
+    this.changed(true);
+  }
+
+  seek(position) {
+    this.position = Math.min(Math.max(position, 0), this.story.steps.length);
+    this.selection = null;
+    this.changed(false);
+  }
+
+  /** To the next or previous stop of the zoom. */
+  step(direction) {
+    const at = below(this.stops, this.position, (stop) => stop);
+    const isBetween = this.stops[at] !== this.position;
+    this.seek(this.stops[Math.min(Math.max(at + (direction < 0 && isBetween ? 0 : direction), 0), this.stops.length - 1)]);
+  }
+
+  play() {
+    if (this.position >= this.story.steps.length) this.seek(0);
+    const next = () => {
+      if (this.position >= this.story.steps.length) return this.pause();
+      this.playing = setTimeout(() => { this.step(1); next(); }, PAUSE_MS[this.zoom] / this.speed);
+    };
+    clearTimeout(this.playing);
+    next();
+    this.changed(false);
+  }
+
+  pause() {
+    clearTimeout(this.playing);
+    this.playing = 0;
+    if (this.story) this.changed(false);
+  }
+
+  toggle() {
+    if (this.playing) this.pause(); else this.play();
+  }
+
+  /** Select {thing} or {tile}, or nothing. */
+  select(selection) {
+    if (this.playing) this.pause();
+    this.selection = selection;
+    this.changed(false);
+  }
+
+  /** The things to light up: what is selected, or what the last step changed. */
+  lit() {
+    if (this.selection?.thing !== undefined) return new Set([this.selection.thing]);
+    if (this.selection) return new Set();
+    const step = this.story.steps[this.position - 1];
+    return new Set(step ? step.changes.map(([at]) => at) : []);
+  }
+
+  changed(isReopened) {
+    if (this.position === undefined) return;
+    for (const view of this.views) view(isReopened);
+  }
+}

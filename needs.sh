@@ -31,9 +31,9 @@ test=(docker.io podman runc
 bench=(hyperfine netavark aardvark-dns)
 arm64=(qemu-system-arm qemu-user)
 vm=("$qemu" mmdebstrap debian-archive-keyring e2fsprogs openssh-client cpio xz-utils)
-# Packages that only some releases have: Ubuntu 24.04 has the docker client in docker.io, and Debian 12
-# has no buildx (BuildKit's client, which the tests compare `build` with).
-if_known=(docker-cli docker-buildx)
+# Packages that only some releases have: Ubuntu 24.04 has the docker client in docker.io and no chromium,
+# and Debian 12 has no buildx (BuildKit's client, which the tests compare `build` with).
+if_known=(docker-cli docker-buildx chromium chromium-driver)
 
 wanted=()
 for group in "$@"; do

@@ -24,6 +24,7 @@ _PAGES = "the docs' pages, which show what a machine like the other suite's prin
 _INTERNET = "fetches packages from the internet"
 _BY_FUSE = "on a disk logged by FUSE: here it is by dm-log-writes"
 _BY_DEVICE_MAPPER = "by dm-log-writes, a module of the disposable machine's kernel"
+_BROWSER = "in Chromium, which is not in the machine"
 _IN_C = "labs in C: there is no compiler in the machine"
 
 MODULES = {
@@ -51,6 +52,7 @@ MODULES = {
     "tests/kernel/test_images.py": _ARCHIVES,
     "tests/e2e/test_install.py": _INTERNET,
     "tests/e2e/test_where_pages.py": _PAGES,
+    "tests/e2e/test_look_page.py": _BROWSER,
 }
 OF_AN_ARCHITECTURE = (
     "tests/unit/test_syscall_tables.py",

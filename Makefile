@@ -1,4 +1,4 @@
-# make check     run ruff, mypy, import-linter, shellcheck, and the tests that need no root
+# make check     run ruff, mypy, import-linter, shellcheck, and the quick tests that need no root
 # make test      install the test requirements, then run all tests (root)
 # make vm-test   run the kernel and e2e tests in a VM with cgroup v2 (root; or ARCH=arm64)
 # make coverage  measure line and branch coverage of src (root; TESTS="tests/unit" for a part)
@@ -47,7 +47,7 @@ shellcheck:
 	shellcheck $(SCRIPTS)
 
 check: lint
-	$(BIN)/pytest -m "not root" -n $(JOBS) --dist loadgroup
+	$(BIN)/pytest tests/architecture tests/unit -m "not root and not slow" -n $(JOBS) --dist loadgroup
 
 test-needs: $(VENV)/.ready
 	./needs.sh run test

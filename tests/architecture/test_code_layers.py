@@ -13,6 +13,7 @@ import pytest
 
 from minidock.kernel import libc
 from support.command import REPOSITORY, SOURCE
+from support.source import parsed
 
 # System calls that two files make, and why.
 TWO_HOMES = {
@@ -43,7 +44,7 @@ def test_a_layer_imports_only_what_stands_below_it() -> None:
 def test_each_system_call_is_made_in_one_file_of_the_kernel_layer() -> None:
     made_in: dict[str, set[str]] = defaultdict(set)
     for path in MODULES:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(parsed(path)):
             if (
                 isinstance(node, ast.Call)
                 and isinstance(node.func, ast.Name | ast.Attribute)
@@ -118,7 +119,7 @@ def test_nothing_below_the_command_line_prints() -> None:
             )
         ):
             continue
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(parsed(path)):
             if not isinstance(node, ast.Call) or getattr(node.func, "id", "") != "print":
                 continue
             if not any(keyword.arg == "file" for keyword in node.keywords):
@@ -148,5 +149,5 @@ def test_a_long_file_has_a_reason() -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=_name)
 def test_module_opens_with_a_docstring(path: Path) -> None:
-    docstring = ast.get_docstring(ast.parse(path.read_text()))
+    docstring = ast.get_docstring(parsed(path))
     assert docstring or not path.read_text().strip(), f"{_name(path)} does not say what it does"

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from support.command import SOURCE
+from support.source import parsed
 
 MOST_LINES, MOST_COMPLEXITY = 40, 15
 
@@ -87,7 +88,7 @@ def _branches_of(node: ast.AST) -> int:
 FUNCTIONS = {
     f"{path.relative_to(SOURCE / 'minidock')}:{name}": function
     for path in sorted((SOURCE / "minidock").rglob("*.py"))
-    for name, function in functions(ast.parse(path.read_text(encoding="utf-8")))
+    for name, function in functions(parsed(path))
 }
 
 

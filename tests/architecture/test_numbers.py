@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from support.source import parsed
+
 SOURCE = Path(__file__).parents[2] / "src/minidock"
 
 # Modules that read what comes from outside, and how often they call int() and float() on a number,
@@ -20,7 +22,7 @@ LOOKED_AT = 106
 
 
 def _calls(path: Path, names: set[str]) -> Iterator[ast.Call]:
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Call):
             called = node.func.attr if isinstance(node.func, ast.Attribute) else ""
             called = node.func.id if isinstance(node.func, ast.Name) else called

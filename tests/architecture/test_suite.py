@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from support.command import REPOSITORY
+from support.source import parsed
 
 TESTS = REPOSITORY / "tests"
 FILES = sorted(path for path in TESTS.rglob("*.py") if "fixtures" not in path.parts)
@@ -22,13 +23,8 @@ def test_tests_of_a_group_stay_on_one_worker(request: pytest.FixtureRequest) -> 
         assert request.node.nodeid.endswith("@kept")
 
 
-@cache
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text())
-
-
 def _functions(path: Path) -> list[ast.FunctionDef]:
-    return [node for node in ast.walk(_tree(path)) if isinstance(node, ast.FunctionDef)]
+    return [node for node in ast.walk(parsed(path)) if isinstance(node, ast.FunctionDef)]
 
 
 def _uses(function: ast.FunctionDef) -> set[str]:
@@ -59,7 +55,7 @@ def _shared() -> frozenset[str]:
     """
     found = {"raises", "fail", "ok", "fuzz"}
     for path in (TESTS / "support").glob("*.py"):
-        functions = [node for node in _tree(path).body if isinstance(node, ast.FunctionDef)]
+        functions = [node for node in parsed(path).body if isinstance(node, ast.FunctionDef)]
         found |= {function.name for function in functions if _asserts_itself(function)}
     return frozenset(found)
 
@@ -83,7 +79,7 @@ def test_no_assertion_is_true_whatever_happens() -> None:
     """`assert (x, "words")`, `assert x or True`: a tuple is true, and so is what ends in that."""
     lines = []
     for path in FILES:
-        for node in ast.walk(_tree(path)):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.Assert):
                 parts = node.test.values if isinstance(node.test, ast.BoolOp) else [node.test]
                 if any(isinstance(part, ast.Constant | ast.Tuple | ast.Lambda) for part in parts):
@@ -113,6 +109,6 @@ def test_a_pause_of_fixed_length_says_what_it_is_for() -> None:
     mute = []
     for path in FILES:
         lines = path.read_text().splitlines()
-        pauses = [pause.lineno for pause in _pauses(_tree(path))]
+        pauses = [pause.lineno for pause in _pauses(parsed(path))]
         mute += [f"{path.name}:{line}" for line in pauses if "  # " not in lines[line - 1]]
     assert mute == []

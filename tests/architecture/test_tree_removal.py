@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from support.command import SOURCE
+from support.source import parsed
 
 HOME = "engine/store/tree_removal.py"
 REMOVERS = {"rmtree", "removedirs", "TemporaryDirectory"}
@@ -36,7 +37,7 @@ def test_one_module_removes_trees() -> None:
     found = {
         str(path.relative_to(SOURCE / "minidock")): names
         for path in modules()
-        if (names := calls(ast.parse(path.read_text())) & REMOVERS)
+        if (names := calls(parsed(path)) & REMOVERS)
     }
     assert not found, f"use minidock.engine.store.tree_removal: {found}"
 
@@ -46,7 +47,7 @@ def test_no_module_walks_a_tree_to_delete_it() -> None:
     found = {
         str(path.relative_to(SOURCE / "minidock"))
         for path in modules()
-        if any(pair <= calls(ast.parse(path.read_text())) for pair in both)
+        if any(pair <= calls(parsed(path)) for pair in both)
     }
     assert found - {HOME, *ONE_DIRECTORY} == set()
 

@@ -179,6 +179,33 @@ def test_a_namespace_that_is_joined_is_not_shown_as_its_own(page: Page) -> None:
     assert "joined" in label
 
 
+def test_a_container_that_has_ended_is_shown_complete_first_and_gone_at_the_end(page: Page) -> None:
+    run(page.minidock, "-p", "127.0.0.1:0:80")
+    before = page.minidock.ok("look", "--text", "box")
+    (veth,) = re.findall(r"veth\w+", page.minidock.ok("look", "--text", "--unfold", "net", "box"))[
+        :1
+    ]
+    page.minidock.ok("stop", "-t", "0", "box")
+    phrases = re.compile(r"^[-+ ] \w+ +\d+  (.*)$", re.MULTILINE)
+    assert phrases.findall(page.minidock.ok("look", "--text", "box")) == phrases.findall(before)
+    page.show("box")
+    assert page.on("command") and page.on("veth") == {veth} and page.on("PID namespace")
+    page.browser.press("End")
+    assert subprocess.run(["ip", "link", "show", veth], capture_output=True).returncode != 0
+    gone = (
+        "command",
+        "init",
+        "veth",
+        "interface",
+        "mount",
+        "host cgroup",
+        "limit",
+        "root",
+        "layer",
+    )
+    assert {kind for kind in (*gone, "PID namespace", "mount namespace") if page.on(kind)} == set()
+
+
 def test_it_asks_no_host_for_anything_and_could_not(page: Page) -> None:
     run(page.minidock, "--net", "none")
     page.show("box")

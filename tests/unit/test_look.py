@@ -159,6 +159,7 @@ def test_a_removed_cgroup_has_no_process() -> None:
         ("monitor", "cgroup.remove_directory", {"path": folder}),
     )
     assert [seen.visible(kind) for kind in ("init", "command", "host cgroup")] == [[], [], []]
+    assert not seen.visible("mount namespace") and not seen.visible("PID namespace")
     assert phrase_of("pid", seen, str) == "its own namespace; PID 1: sh -c"
 
 

@@ -19,6 +19,7 @@ _READ_ONLY = 1  # MOUNT_ATTR_RDONLY: linux/mount.h
 def _overlay(entry: JournalEntry, making: Making) -> list[Change]:
     """The image's layers from the topmost down, and the container's own layer above them."""
     lower = [_layer_name(path) for path in entry.record["args"].get("lowerdirs", [])]
+    making.layers = [*lower, "upper"]
     changes = [Change("layer", name, ON, f"{len(lower) - at}") for at, name in enumerate(lower)]
     upper = [Change("layer", "upper")] if entry.record["args"].get("upperdir") else []
     return [*changes, *upper, *(Change("image layer", name) for name in lower)]
@@ -60,7 +61,7 @@ def _unmount(entry: JournalEntry, making: Making) -> list[Change]:
     if is_inside(entry) and target == ".":
         return [Change("old root", "host's /", OFF)]
     if target.endswith("/merged"):
-        return [Change("layer", "upper", OFF), Change("root", "/", OFF)]
+        return [Change("layer", name, OFF) for name in making.layers]
     return [Change("mount", target, OFF)]
 
 

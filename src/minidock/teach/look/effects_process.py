@@ -122,17 +122,11 @@ def _directory(path: str) -> str:
     return found[1] if found else "cgroup"
 
 
-# The kernel removes no cgroup that has a process: rmdir(2) would say EBUSY. Their ends leave no
-# record of their own.
-_NO_PROCESS = [Change("command", "command", OFF), Change("init", "init", OFF)]
-
-
 def _cgroup(state: int) -> Effect:
     def effect(entry: JournalEntry, making: Making) -> list[Change]:
         path = text(entry.record["args"]["path"])
         is_own = bool(_ID.search(path))
-        if state == OFF and is_own:
-            return [Change("host cgroup", _directory(path), OFF), *_NO_PROCESS]
+        making.has_ended = making.has_ended or (state == OFF and is_own)
         return [Change("host cgroup", _directory(path), state if is_own else READY)]
 
     return effect

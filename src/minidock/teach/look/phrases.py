@@ -1,4 +1,4 @@
-"""What each row has done, as a phrase: read from the things of the scene's last step."""
+"""What each row has made, as a phrase: read from the things of a scene."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def phrase_of(row: str, scene: Scene, gettext: Gettext) -> str:
 
 
 def _namespace(row: str, scene: Scene, _: Gettext) -> str:
-    found = scene.visible(_NAMESPACE_OF.get(row, ""))
+    found = scene.made(_NAMESPACE_OF.get(row, ""))
     if not found:
         return ""
     return _("shared namespace") if found[0].note == "joined" else _("its own namespace")
@@ -38,20 +38,19 @@ def _namespace(row: str, scene: Scene, _: Gettext) -> str:
 def _names(scene: Scene, kind: str, *, with_notes: bool = False, most: int = _MOST) -> str:
     found = [
         f"{thing.name} {thing.note}".strip() if with_notes else thing.name
-        for thing in scene.visible(kind)
+        for thing in scene.made(kind)
     ]
     more = " …" if len(found) > most else ""
     return ", ".join(found[:most]) + more
 
 
 def _count(scene: Scene, kind: str) -> int:
-    return len(scene.visible(kind))
+    return len(scene.made(kind))
 
 
 def _pid(scene: Scene, _: Gettext) -> str:
-    """The command, though it may have ended since."""
-    command = scene.things.get(("command", "command"))
-    return _("PID 1: {command}").format(command=command.note) if command else ""
+    command = scene.made("command")
+    return _("PID 1: {command}").format(command=command[0].note) if command else ""
 
 
 def _mount(scene: Scene, _: Gettext) -> str:
@@ -81,22 +80,22 @@ def _cgroup(scene: Scene, _: Gettext) -> str:
 
 
 def _root(scene: Scene, _: Gettext) -> str:
-    gone = not scene.visible("old root") and bool(scene.visible("root"))
+    gone = not scene.visible("old root") and bool(scene.made("root"))
     return _("the host's tree is gone from it") if gone else _("the host's tree is still in it")
 
 
 def _seccomp(scene: Scene, _: Gettext) -> str:
-    found = scene.visible("filter")
+    found = scene.made("filter")
     return _("a filter of {n} instructions").format(n=found[0].note) if found else ""
 
 
 def _capabilities(scene: Scene, _: Gettext) -> str:
     every = sum(thing.kind == "capability" for thing in scene.things.values())
-    return _("{n} of {all} are left").format(n=_count(scene, "capability"), all=every)
+    return _("{n} of {all} are left").format(n=len(scene.visible("capability")), all=every)
 
 
 def _masks(scene: Scene, _: Gettext) -> str:
-    hidden = [thing for thing in scene.visible("mask") if thing.note == "hidden"]
+    hidden = [thing for thing in scene.made("mask") if thing.note == "hidden"]
     read_only = _count(scene, "mask") - len(hidden)
     return _("hidden: {hidden}; read-only: {read_only}").format(
         hidden=len(hidden), read_only=read_only
@@ -110,7 +109,7 @@ def _devices(scene: Scene, _: Gettext) -> str:
 
 
 def _layers(scene: Scene, _: Gettext) -> str:
-    below = [thing for thing in scene.visible("layer") if thing.name != "upper"]
+    below = [thing for thing in scene.made("layer") if thing.name != "upper"]
     return _("the image's layers: {n}, and its own on top").format(n=len(below))
 
 

@@ -14,7 +14,18 @@ from __future__ import annotations
 from minidock.teach.journal_reader import split_phase
 from minidock.teach.look.changes import changes_of
 from minidock.teach.look.rows import ROWS, rows_of
-from minidock.teach.look.thing import FIRST, OFF, ON, READY, TILES, TOUCHED, Change, Making
+from minidock.teach.look.thing import (
+    FIRST,
+    FREED,
+    KEPT,
+    OFF,
+    ON,
+    READY,
+    TILES,
+    TOUCHED,
+    Change,
+    Making,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +35,10 @@ if TYPE_CHECKING:
 
 
 class Thing:
-    """A thing of the picture, with its state and note after the steps so far."""
+    """A thing of the picture, with its state and note after the steps so far.
+
+    was_on: whether it was there after any of them.
+    """
 
     def __init__(self, kind: str, name: str, number: int) -> None:
         self.kind = kind
@@ -32,6 +46,7 @@ class Thing:
         self.number = number
         self.tile = TILES[kind]
         self.state = OFF
+        self.was_on = False
         self.note = ""
 
 
@@ -71,6 +86,10 @@ class Scene:
         """The things of a kind that are there after the last step."""
         return [thing for thing in self.things.values() if (thing.kind, thing.state) == (kind, ON)]
 
+    def made(self, kind: str) -> list[Thing]:
+        """The things of a kind that were there, though the container may have ended since."""
+        return [thing for thing in self.things.values() if thing.kind == kind and thing.was_on]
+
     def _add(self, entry: JournalEntry) -> None:
         step = Step(entry)
         self.steps.append(step)
@@ -79,17 +98,25 @@ class Scene:
         except (LookupError, TypeError, ValueError, AttributeError):
             self.unknown.add(entry.record["op"])  # of another version, or with other arguments
             return
-        applied = [(self._thing(change.kind, change.name), change) for change in changes]
-        moved = [(thing, change) for thing, change in applied if _alters(thing, change)]
-        for thing, change in moved or applied[:1]:
-            if change.state == READY and thing.state == ON and thing.kind != "old root":
-                pass  # a mount point below a mount that is there
-            else:
-                thing.state = thing.state if change.state == TOUCHED else change.state
-                thing.note = change.note or thing.note
-            step.changes.append((thing, thing.state, thing.note))
+        self._apply(step, changes)
         if entry.record["op"] == "namespace.clone_process" and entry.errno is None:
             self._host_tree(step)
+            self._making.has_ended = False
+        elif self._making.has_ended:
+            self._free(step)
+
+    def _apply(self, step: Step, changes: list[Change]) -> None:
+        """Set states and notes; if nothing alters, the step still concerns its first thing."""
+        applied = [(self._thing(change.kind, change.name), change) for change in changes]
+        altered = [(thing, change) for thing, change in applied if _alters(thing, change)]
+        for thing, change in altered or applied[:1]:
+            # A mount point below a mount that is there does not take it away.
+            is_behind = change.state == READY and thing.state == ON and thing.kind != "old root"
+            if not is_behind:
+                thing.state = thing.state if change.state == TOUCHED else change.state
+                thing.note = change.note or thing.note
+                thing.was_on = thing.was_on or thing.state == ON
+            step.changes.append((thing, thing.state, thing.note))
 
     def _host_tree(self, step: Step) -> None:
         """A new mount namespace begins as a copy of the host's: its tree is the root in it."""
@@ -97,6 +124,17 @@ class Scene:
             root = self._thing("old root", "host's /")
             root.state = ON
             step.changes.append((root, ON, ""))
+
+    def _free(self, step: Step) -> None:
+        """The last process has ended: its namespaces are gone, and what was in them.
+
+        A journal cannot know whether another container has joined one of them.
+        """
+        for thing in self.things.values():
+            is_inside = not thing.tile.startswith("host") and thing.kind not in KEPT
+            if thing.state != OFF and (is_inside or thing.kind in FREED):
+                thing.state = OFF
+                step.changes.append((thing, OFF, thing.note))
 
     def _thing(self, kind: str, name: str) -> Thing:
         key = (kind, name)

@@ -78,6 +78,11 @@ NAMESPACES = {
 FIRST = (("host root", "/"), ("engine", "minidock"), *(("capability", name) for name in NAMES))
 
 
+# What the kernel frees with the last process, apart from what the container's tiles show.
+FREED = ("veth", "limit")
+KEPT = ("capability", "layer", "files")
+
+
 class Change:
     """One change: of the thing (kind, name), to a state, with a note to show beside its name."""
 
@@ -92,7 +97,9 @@ class Making:
     """What the operations so far have determined, and later ones depend on.
 
     uid: of the container's process. bounding, ambient: its capability sets. peers: interface in
-    the container -> its end on the host. rules: the number of firewall rules added.
+    the container -> its end on the host. layers: names. rules: the number of firewall rules added.
+    has_ended: whether its cgroup was removed, which the kernel refuses (EBUSY) while it has a
+    process.
     """
 
     def __init__(self) -> None:
@@ -100,7 +107,9 @@ class Making:
         self.bounding = list(NAMES)
         self.ambient: list[str] = []
         self.peers: dict[str, str] = {}
+        self.layers: list[str] = []
         self.rules = 0
+        self.has_ended = False
 
 
 def is_inside(entry: JournalEntry) -> bool:

@@ -69,7 +69,9 @@ class Lanes {
       const from = isCommand ? begun : mine[0] ?? -1;
       found.push(svg("text", { x: 10, y: y + 5, class: `lane-label ${from < 0 ? "absent" : ""}` }, word(name)));
       if (from < 0) return;
-      const to = isCommand || name === "monitor" ? this.width - 8 : this.edges[mine.at(-1) + 1];
+      const hasEnded = isCommand && this.story.ended() < steps.length;
+      const to = hasEnded ? this.edges[this.story.ended()]
+        : isCommand || name === "monitor" ? this.width - 8 : this.edges[mine.at(-1) + 1];
       found.push(svg("line", { x1: this.edges[from + (isCommand ? 1 : 0)], x2: Math.max(to, this.edges[from + 1]), y1: y, y2: y,
                                class: `life ${name}` }));
     });

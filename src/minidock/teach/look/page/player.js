@@ -11,12 +11,12 @@ class Player {
     this.views = [];
   }
 
-  /** Show a story at its end: the container as it was made. */
+  /** Show a story where the container is complete: when its command began, or at the end. */
   open(story) {
     this.pause();
     this.story = story;
     this.selection = null;
-    this.position = story.steps.length;
+    this.position = story.complete();
     this.stops = story.stops(this.zoom);
     this.changed(true);
   }

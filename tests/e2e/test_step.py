@@ -19,7 +19,7 @@ from minidock.engine.lifecycle import start
 from minidock.engine.monitor.pending_exec import LIMIT_SECONDS
 from minidock.errors import Aborted
 from minidock.paths import Store
-from support import half_made, stores
+from support import attack, half_made, stores
 from support.command import REPOSITORY, Minidock, command_line, environment
 from support.crash import Stage
 from support.crash_acts import body
@@ -309,8 +309,8 @@ def test_the_images_shell_has_no_power_over_the_host(
     owned = tmp_path / "owned"
     (tmp_path / "context").mkdir()
     program = tmp_path / "context/sh"
-    attack = f"for up in / /../; do echo owned > $up{owned}; done 2>/dev/null; id -u"
-    program.write_text(f"#!/bin/busybox ash\n{attack}\n")
+    shell = f"for up in / /../; do echo owned > $up{owned}; done 2>/dev/null; id -u"
+    program.write_text(f"#!/bin/busybox ash\n{shell}\n")
     program.chmod(0o755)
     recipe = "FROM busybox\nCOPY sh /bin/sh\nCOPY sh /sh\nENV PATH=.:/bin\n"
     (tmp_path / "context/Dockerfile").write_text(recipe)

@@ -27,6 +27,7 @@ setrlimit clone fork
 mknod mknodat chown lchown fchown fchownat chmod fchmod fchmodat keyctl bpf bind
 pidfd_send_signal close_range
 """.split()
+_UNFINISHED = re.compile(r",? *<unfinished \.\.\.>$")  # another process's line comes first
 _LINE = re.compile(r"(?P<pid>\d+) +(?P<rest>.*)")
 _RECORD = re.compile(
     r'write\(\d+<.*?>, "J?\{\\"id\\":\\"(?P<id>[0-9a-f.]+)\\",\\"(?P<kind>begin|end)'
@@ -79,7 +80,7 @@ def read(*outputs: Path) -> Trace:
         for line in output.read_text(errors="replace").splitlines():
             match = _LINE.match(line)
             assert match, line
-            pid, rest = int(match["pid"]), match["rest"]
+            pid, rest = int(match["pid"]), _UNFINISHED.sub(")", match["rest"])
             if rest.startswith("+++ killed") and pid in current:
                 current.pop(pid).cut = True
                 continue

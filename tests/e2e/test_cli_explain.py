@@ -187,7 +187,7 @@ def test_a_story_in_russian(minidock: Minidock, busybox_image: str) -> None:
 SAME = re.compile(
     r" +\d+   \w+\.\w+\(| +\$ | +# |           |         -> [^a-z]|         -> process"
     r"|\w+ · [\w.]+ ─|  [\w.]+$|\w+ +[\w.]+ +\d+ +[\d.]+ .s  (cgroup v1|cgroup v2|systemd|Init)$"
-    r"|  \(v2\)\.$"  # the end of a sentence that is folded
+    r"|  (\(v2\)|`\w+`)\.$"  # the end of a sentence that is folded
 )
 
 

@@ -18,6 +18,7 @@ import base64
 import http.client
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -71,10 +72,10 @@ class Browser:
 
     def _await_port(self, log: Path) -> int:
         deadline = time.monotonic() + patience(20)
-        while "on port " not in (text := log.read_text()):
-            assert time.monotonic() < deadline and self._driver.poll() is None, text
+        while not (found := re.search(r"successfully on port ([0-9]+)\.", log.read_text())):
+            assert time.monotonic() < deadline and self._driver.poll() is None, log.read_text()
             time.sleep(0.05)
-        return int(text.rpartition("on port ")[2].split(".")[0])
+        return int(found[1])
 
     def _begin(self) -> None:
         arguments = [*_OPTIONS, self._size, f"--user-data-dir={self._directory / 'profile'}"]

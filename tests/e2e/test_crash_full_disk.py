@@ -10,8 +10,7 @@ import errno
 import os
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,7 @@ from minidock.engine.image import archive
 from minidock.paths import Store
 from support import stores
 from support.command import Minidock, Result
-from support.patience import patience
+from support.patience import await_true, patience
 
 pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -108,13 +107,6 @@ def in_order(disk: Disk) -> None:
     assert stores.leftovers(disk.store) == []
     assert [n for n in os.listdir(disk.store.containers) if not n.startswith(".")] == []
     assert os.listdir(disk.store.staging) == []
-
-
-def await_true(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + patience(10)
-    while not condition():
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.01)
 
 
 def numbers_of(disk: Disk) -> list[int]:

@@ -20,7 +20,7 @@ from minidock.engine.image import archive
 from minidock.paths import Store
 from support import stores
 from support.command import Minidock
-from support.patience import patience
+from support.patience import await_true, patience
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -50,13 +50,6 @@ def gone(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return True
     return stat.rpartition(")")[2].split()[0] in "ZX"
-
-
-def await_true(condition: object, seconds: float = 10) -> None:
-    deadline = time.monotonic() + patience(seconds)
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.01)
 
 
 def run_web(minidock: Minidock, image: str) -> None:

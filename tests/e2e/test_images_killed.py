@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,7 +12,7 @@ import pytest
 
 from minidock.paths import Store
 from support.command import Minidock
-from support.patience import patience
+from support.patience import await_true
 
 pytestmark = pytest.mark.root
 
@@ -25,7 +23,7 @@ FILL = "truncate -s 20G /hole; exec sleep 1000"
 @pytest.fixture
 def busy(minidock: Minidock, busybox_image: str) -> str:
     minidock.ok("run", "-d", "--name", "busy", "--net", "none", busybox_image, "sh", "-c", FILL)
-    wait_until(lambda: status(minidock) == "running")
+    await_true(lambda: status(minidock) == "running")
     minidock.ok("exec", "busy", "sh", "-c", "until [ -e /hole ]; do sleep .1; done")
     return "busy"
 
@@ -34,26 +32,19 @@ def status(minidock: Minidock) -> str:
     return minidock.ok("inspect", "-f", "{{.State.Status}}", "busy")
 
 
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + patience(10)
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_commit_that_is_killed_lets_its_container_go_on(
     minidock: Minidock, store: Store, busy: str, number: signal.Signals
 ) -> None:
     committing = minidock.start("commit", busy, "never:1", process_group=0)
-    wait_until(lambda: status(minidock) == "paused")
+    await_true(lambda: status(minidock) == "paused")
     if number == signal.SIGINT:
         os.killpg(committing.pid, number)  # as Ctrl-C does
     else:
         committing.send_signal(number)
     committing.communicate()
     assert committing.returncode not in (0, None)
-    wait_until(lambda: status(minidock) == "running")
+    await_true(lambda: status(minidock) == "running")
     assert minidock.ok("exec", busy, "echo", "alive") == "alive"
     assert "never" not in minidock.ok("images")
     minidock.ok("tag", "busybox", "other")  # the next change of the store removes it
@@ -67,7 +58,7 @@ def test_export_that_is_killed_leaves_no_file(
 ) -> None:
     (tmp_path / "out").mkdir()
     exporting = minidock.start("export", "-o", f"{tmp_path}/out/x.tar", busy, stderr=None)
-    wait_until(lambda: is_writing(exporting, tmp_path / "out"))
+    await_true(lambda: is_writing(exporting, tmp_path / "out"))
     exporting.send_signal(number)
     exporting.communicate()
     assert os.listdir(tmp_path / "out") == []

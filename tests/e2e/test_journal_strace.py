@@ -18,7 +18,7 @@ import pytest
 from minidock.paths import Store
 from support import journal_trace
 from support.command import Minidock
-from support.patience import patience
+from support.patience import await_true, patience
 
 pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -223,7 +223,7 @@ def test_execs_probes_copies_and_networks_are_what_strace_saw(
     paths = store.container(os.readlink(store.name("box")))
     traced(tracer, copy, store, "cp", f"{tmp_path}/note", "box:/note")
     minidock.ok("network", "connect", "lab", "box")
-    _wait_for(lambda: minidock.ok("inspect", "-f", HEALTH, "box").strip() == "healthy")
+    await_true(lambda: minidock.ok("inspect", "-f", HEALTH, "box").strip() == "healthy", seconds=60)
     kept = [tmp_path / f"{n}.jsonl" for n in range(5)]
     every = (paths.journal, paths.exec_journal, paths.health_journal, paths.copy_journal, network)
     for path, other in zip(every, kept, strict=True):
@@ -284,7 +284,7 @@ def test_commands_on_a_container_that_runs_are_what_strace_saw(
         tracer, run, store.root, "run", "-d", "--name", "box", "-m", "64m", "-p", "80",
         busybox_image, "sleep", "1000", stdout=subprocess.DEVNULL,
     )  # fmt: skip
-    _wait_for(lambda: minidock("exec", "box", "true").code == 0)
+    await_true(lambda: minidock("exec", "box", "true").code == 0, seconds=60)
     paths = store.container(os.readlink(store.name("box")))
     traces = [run, _traced_on_a_terminal(tracer, tmp_path / "exec.strace", store)]
     kept = [tmp_path / f"{number}.jsonl" for number in range(3)]
@@ -349,10 +349,3 @@ def _traced_on_a_terminal(tracer: str, output: Path, store: Store) -> Path:
     os.close(ours)
     assert program.wait(patience(60)) == 3, said
     return output
-
-
-def _wait_for(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + patience(60)
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)

@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from minidock.engine.container.lookup import find
 from minidock.paths import Store
 from support import stores
 from support.command import Minidock
-from support.patience import measure, patience
+from support.patience import await_true, measure, patience
 from support.ports import free_port
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
@@ -36,13 +36,6 @@ ONCE = ("sh", "-c", "[ -e /ran ] && exec sleep 600; touch /ran; exit 3")
 @pytest.fixture
 def image(store: Store, busybox_tar: Path) -> Iterator[str]:
     yield from stores.busybox_and_no_leftovers(store, busybox_tar)
-
-
-def await_true(condition: Callable[[], Any], seconds: float = 20) -> None:
-    deadline = time.monotonic() + patience(seconds)
-    while not condition():
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.02)
 
 
 def document(store: Store, name: str) -> dict[str, Any]:
@@ -63,11 +56,11 @@ def status(store: Store, name: str) -> str:
 
 
 def await_status(store: Store, name: str, wanted: str) -> None:
-    await_true(lambda: status(store, name) == wanted)
+    await_true(lambda: status(store, name) == wanted, seconds=20)
 
 
 def await_restarts(store: Store, name: str, least: int) -> None:
-    await_true(lambda: document(store, name)["RestartCount"] >= least)
+    await_true(lambda: document(store, name)["RestartCount"] >= least, seconds=20)
 
 
 def await_long_pause(store: Store, name: str, restarts: int = 6) -> None:
@@ -122,7 +115,8 @@ def test_a_port_that_is_taken_meanwhile_ends_it(
     state = document(store, "web")["State"]
     assert state["ExitCode"] == 3  # of its last run
     assert str(port) in state["Error"]
-    await_true(lambda: monitor_of(store, "web") == 0)  # it writes down the end before its own
+    # The monitor writes down the end before its own.
+    await_true(lambda: monitor_of(store, "web") == 0, seconds=20)
 
 
 def test_a_container_that_is_restarted_publishes_its_port_again(
@@ -137,7 +131,7 @@ def test_a_container_that_is_restarted_publishes_its_port_again(
     for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
         with socket.socket(family) as client:
             client.settimeout(patience(10))
-            await_true(lambda c=client, a=address: c.connect_ex((a, port)) == 0)  # type: ignore[misc]
+            await_true(lambda c=client, a=address: c.connect_ex((a, port)) == 0, seconds=20)  # type: ignore[misc]
             client.sendall(b"GET /hostname HTTP/1.0\r\n\r\n")
             assert b"200 OK" in client.recv(1000)
     assert (
@@ -279,7 +273,10 @@ def test_a_command_that_does_not_read_holds_up_nobody(
     """Its words wait for it, and the container is restarted meanwhile."""
     words = "[ -e /ran ] && exec sleep 600; touch /ran; seq 20000; exit 3"
     run = minidock.start("run", "--name", "web", "--restart", "always", image, "sh", "-c", words)
-    await_true(lambda: os.path.exists(f"{store.containers}/{_id_of(store, 'web')}/container.json"))
+    await_true(
+        lambda: os.path.exists(f"{store.containers}/{_id_of(store, 'web')}/container.json"),
+        seconds=20,
+    )
     await_restarts(store, "web", 1)
     await_status(store, "web", "running")
     said, _ = run.communicate(timeout=patience(10))
@@ -293,7 +290,7 @@ def test_a_monitor_that_dies_between_two_runs_is_noticed(
     minidock.ok("run", "-d", "--name", "web", "--restart", "always", image, *FAILING)
     await_long_pause(store, "web")
     os.kill(monitor_of(store, "web"), signal.SIGKILL)
-    await_true(lambda: monitor_of(store, "web") == 0)
+    await_true(lambda: monitor_of(store, "web") == 0, seconds=20)
     assert minidock.ok("ps", "-q") == ""
     state = document(store, "web")["State"]
     assert (state["Status"], state["ExitCode"], state["Error"]) == ("exited", 3, "monitor lost")

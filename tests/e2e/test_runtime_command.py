@@ -15,7 +15,7 @@ import pytest
 
 from minidock.paths import Store
 from support import runtime
-from support.patience import patience
+from support.patience import await_true, patience
 from support.runtime import Bundle, Runtime
 
 pytestmark = pytest.mark.root
@@ -61,7 +61,7 @@ def test_run_returns_128_and_the_signal_that_ended_the_command(either: Runtime) 
         either.line("run", "box"), cwd=either.bundle.directory, env=runtime.environment(),
         stdin=subprocess.DEVNULL,
     )  # fmt: skip
-    _wait_for(lambda: either("state", "box").returncode == 0)
+    await_true(lambda: either("state", "box").returncode == 0)
     either.ok("kill", "box", "KILL")
     assert started.wait(patience(10)) == 128 + signal.SIGKILL
 
@@ -80,7 +80,7 @@ def test_a_container_goes_through_its_states(either: Runtime) -> None:
     either.ok("resume", "box")
     assert either.status("box") == "running"
     either.ok("kill", "box", "KILL")
-    _wait_for(lambda: either.status("box") == "stopped")
+    await_true(lambda: either.status("box") == "stopped")
     assert either.state("box")["pid"] == 0
     either.ok("delete", "box")
     assert either("state", "box").returncode == 1
@@ -220,11 +220,11 @@ def test_kill_takes_names_numbers_and_all(either: Runtime) -> None:
     script = "for n in 1 2 3; do sleep 60 & done; trap 'echo heard; exit 3' HUP; wait; sleep 60"
     either.bundle.write("sh", "-c", script)
     either.ok("run", "--detach", "box")
-    _wait_for(lambda: len(json.loads(either.ok("ps", "-f", "json", "box"))) == 4)
+    await_true(lambda: len(json.loads(either.ok("ps", "-f", "json", "box"))) == 4)
     assert "unknown signal" in either("kill", "box", "NONSENSE").stderr
     either.ok("kill", "box", "0")
     either.ok("kill", "--all", "box", "SIGKILL")
-    _wait_for(lambda: either.status("box") == "stopped")
+    await_true(lambda: either.status("box") == "stopped")
 
 
 def test_update_changes_limits(either: Runtime) -> None:
@@ -327,10 +327,3 @@ def test_a_symbolic_link_is_no_rootfs(either: Runtime) -> None:
     (either.bundle.directory / "link").symlink_to("rootfs")
     either.bundle.write("true", change=lambda c: c["root"].update(path="link"))
     assert "invalid rootfs: not an absolute path, or a symlink" in either("run", "box").stderr
-
-
-def _wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:
-    deadline = time.monotonic() + patience(seconds)
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.05)

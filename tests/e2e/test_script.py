@@ -26,7 +26,7 @@ from minidock.teach.script.lines import NO_TWIN
 from support import machine, stores
 from support.command import REPOSITORY, Minidock, command_line, environment
 from support.fingerprint import fingerprint, own_names
-from support.patience import long, patience
+from support.patience import await_true, long, patience
 from support.ports import free_port
 
 pytestmark = pytest.mark.root
@@ -186,13 +186,6 @@ def _killed_script(minidock: Minidock, flags: list[str], directory: Path) -> Scr
     return Script(minidock.ok("script", "run", *flags) + "\n", directory)
 
 
-def _wait_until(happened: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + patience(20)
-    while not happened():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
-
-
 def _guard_of(run: Script) -> int:
     """The process that waits for the end of a script's engine."""
     for process in Path("/proc").glob("[0-9]*"):
@@ -233,8 +226,12 @@ def test_a_killed_scripts_container_dies_and_its_traces_go(
             clean = ["sh", str(run.file), "--clean"]
             done = subprocess.run(clean, capture_output=True, text=True, check=False)
             assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-        _wait_until(lambda at=record: not at.exists(), "its record stays")  # type: ignore[misc]
-        _wait_until(lambda: machine.left_behind(before, machine.snapshot(), marks) == [], "left")  # noqa: B023
+        await_true(lambda at=record: not at.exists(), "its record stays", seconds=20)  # type: ignore[misc]
+        await_true(
+            lambda: machine.left_behind(before, machine.snapshot(), marks) == [],  # noqa: B023
+            "left",
+            seconds=20,
+        )
         assert not os.path.exists(run.box) and not source.exists()
         run.process.communicate()
 
@@ -269,7 +266,11 @@ def test_a_script_that_is_killed_at_any_moment_is_taken_down(
         done = subprocess.run(clean, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
         marks = {*stores.marks(store), run.box, run.id[:12], run.id[:11]}
-        _wait_until(lambda: machine.left_behind(before, machine.snapshot(), marks) == [], text)  # noqa: B023
+        await_true(
+            lambda: machine.left_behind(before, machine.snapshot(), marks) == [],  # noqa: B023
+            text,
+            seconds=20,
+        )
         done_before = text.partition("engine() {")[2].partition("    kill -KILL")[0]
         if '> "$RECORDS$ID"' in done_before:
             assert not os.path.exists(run.box)

@@ -19,6 +19,7 @@ from minidock.teach.journal_reader import load_ops, purpose_of_function, purpose
 from minidock.teach.language import LOCALE, parse_catalogue
 from minidock.teach.look import rows
 from minidock.teach.op_page import pieces
+from support.source import parsed
 
 # A phase that no call names: the holder of the undo stack undoes a failed step.
 _PHASES = [("undo", "UndoOnError.__exit__")]
@@ -60,7 +61,7 @@ def messages() -> dict[str, str]:
 def _own_words(path: Path) -> list[str]:
     """The literals that a module hands to gettext."""
     found = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         if not isinstance(node, ast.Call):
             continue
         name = getattr(node.func, "attr", getattr(node.func, "id", ""))

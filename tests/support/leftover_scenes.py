@@ -30,7 +30,7 @@ from minidock.teach.lab.fault.fault import choose
 from minidock.teach.lab.fault.session import FAULTS
 from support import machine
 from support.command import Minidock
-from support.patience import patience
+from support.patience import await_true, patience
 
 ECHO = "nc -ll -p 7 -e cat & exec sleep 900"
 LOST = "lost"  # how the names of what is killed begin
@@ -636,10 +636,8 @@ def _lost_script(scene: Scene) -> None:
     scene.lost |= ids
     os.killpg(program.pid, signal.SIGKILL)
     program.wait()
-    deadline = time.monotonic() + patience(30)  # its guard removes its rules, and more
-    while any(os.path.exists(f"/run/minidock-script-{each}") for each in ids):
-        assert time.monotonic() < deadline, "the script's guard does not end"
-        time.sleep(0.05)
+    records = [f"/run/minidock-script-{each}" for each in ids]  # gone when its guard has finished
+    await_true(lambda: not any(map(os.path.exists, records)), "its guard does not end", seconds=30)
 
 
 def _lost_command(scene: Scene) -> None:

@@ -35,12 +35,11 @@ import shutil
 import struct
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from support.patience import patience
+from support.patience import await_true, patience
 
 FLUSH, FUA, DISCARD, MARK = 1, 2, 4, 8
 MAGIC, VERSION = 0x6A736677736872, 1
@@ -208,7 +207,7 @@ class LoggedDisk:
         """
         _run("umount", str(self.path))
         for file in filter(Path.exists, (self.file, self.copy)):
-            _wait(functools.partial(_is_free, file), f"a loop device holds {file}")
+            await_true(functools.partial(_is_free, file), f"a loop device holds {file}", seconds=20)
 
     def end_log(self) -> None:
         """Take the device away; the log is whole afterwards. Nothing, where there is none."""
@@ -244,7 +243,11 @@ class _DeviceMapper:
 
     def end(self) -> None:
         if os.path.exists(f"/dev/mapper/{self._name}"):
-            _wait(lambda: not _busy("dmsetup", "remove", self._name), f"{self._name} is held")
+            await_true(
+                lambda: not _busy("dmsetup", "remove", self._name),
+                f"{self._name} is held",
+                seconds=20,
+            )
         while self._loops:
             _run("losetup", "-d", self._loops.pop())
 
@@ -279,7 +282,11 @@ class _Fuse:
             _run("losetup", "-d", self._loop)
             self._loop = ""
         if self._server is not None:
-            _wait(lambda: not _busy("umount", str(self._logged)), f"{self._logged} is held")
+            await_true(
+                lambda: not _busy("umount", str(self._logged)),
+                f"{self._logged} is held",
+                seconds=20,
+            )
             self._server.communicate(timeout=patience(30))
             assert self._server.returncode == 0
             self._server = None
@@ -325,13 +332,6 @@ def _busy(*words: str) -> bool:
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0 or "busy" in done.stderr.lower(), done.stderr
     return done.returncode != 0
-
-
-def _wait(is_done: Callable[[], bool], otherwise: str) -> None:
-    deadline = time.monotonic() + patience(20)
-    while not is_done():
-        assert time.monotonic() < deadline, otherwise
-        time.sleep(0.05)
 
 
 def _run(*words: str) -> str:

@@ -26,7 +26,7 @@ import subprocess
 import sys
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 REFERENCE_SECONDS = 0.036  # an estimate; busy, the machine of the suite took 0.045 at best
@@ -56,6 +56,16 @@ def measure() -> float:
 def patience(seconds: float) -> float:
     """So many seconds of the reference machine, on this one."""
     return seconds * measure()
+
+
+def await_true(
+    holds: Callable[[], object], otherwise: str = "not in time", *, seconds: float = 10
+) -> None:
+    """Wait until something holds. otherwise: what to say if it does not in so many seconds."""
+    deadline = time.monotonic() + patience(seconds)
+    while not holds():
+        assert time.monotonic() < deadline, otherwise
+        time.sleep(0.02)
 
 
 def is_long() -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from minidock.engine.dockerfile.dockerfile_error import DockerfileError
+from minidock.engine.dockerfile.exposed_ports import exposed_ports
 from minidock.engine.network import published_ports
 from minidock.engine.network.network_mode import parse_network_mode
 from minidock.errors import UsageError
@@ -60,3 +62,9 @@ def test_a_network_is_named_and_a_nameless_container_is_refused() -> None:
     assert (parse_network_mode("foo").kind, parse_network_mode("foo").target) == ("bridge", "foo")
     with pytest.raises(UsageError, match=r"invalid container format container:<name\|id>"):
         parse_network_mode("container:")
+
+
+@pytest.mark.parametrize("address", ["1.2", "1.2.3.4.5", "1.2.3.4\0"])
+def test_an_address_of_expose_that_is_not_one_is_named(address: str) -> None:
+    with pytest.raises(DockerfileError, match="Invalid ip address"):
+        exposed_ports(f"{address}:1:80")

@@ -6,8 +6,7 @@ Source: Docker Engine API 1.45, HostConfig.PortBindings and NetworkingConfig.
 
 from __future__ import annotations
 
-from _socket import AF_INET, AF_INET6, inet_pton
-
+from minidock.addresses import is_address
 from minidock.cli.flags.units import port_range
 from minidock.cli.frame.pflag import FlagType, in_section, switch, unsupported, value, values
 from minidock.errors import UsageError
@@ -28,17 +27,6 @@ USE_NAMES = (
     "by name (minidock network create NET, then --network NET and --network-alias NAME)"
 )
 NO_IPV6 = "networks have only IPv4 addresses (docs/network.md explains why)"
-
-
-def is_address(text: str) -> bool:
-    """Whether a text is an IPv4 or IPv6 address."""
-    for family in (AF_INET, AF_INET6):
-        try:
-            inet_pton(family, text)
-            return True
-        except (OSError, ValueError):
-            continue
-    return False
 
 
 def parse_extra_host(text: str) -> str:

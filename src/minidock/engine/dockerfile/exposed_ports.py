@@ -7,6 +7,7 @@ Source: docker/go-connections nat (ParsePortSpecs), whose messages the errors qu
 
 from __future__ import annotations
 
+from minidock.addresses import is_address
 from minidock.engine.dockerfile.dockerfile_error import DockerfileError
 from minidock.numerals import is_decimal
 
@@ -23,7 +24,7 @@ def exposed_ports(text: str) -> list[str]:
     address, _, host_ports = before.rpartition(":")
     ports, _, protocol = port_and_protocol.partition("/")
     protocol = protocol.partition("/")[0] or "tcp"
-    if address and not _is_address(address.removeprefix("[").removesuffix("]")):
+    if address and not is_address(address.removeprefix("[").removesuffix("]")):
         raise DockerfileError(f"Invalid ip address: {address}")
     if not ports:
         raise DockerfileError(f"No port specified: {text}<empty>")
@@ -48,15 +49,3 @@ def _range(text: str, what: str) -> tuple[int, int]:
     if last < first:
         raise DockerfileError(f"Invalid {what}: {text}")
     return first, last
-
-
-def _is_address(text: str) -> bool:
-    import socket
-
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            socket.inet_pton(family, text)
-        except OSError:
-            continue
-        return True
-    return False

@@ -8,8 +8,7 @@ Sources: hosts(5), hostname(7), Docker's libnetwork/etchosts (behaviour).
 
 from __future__ import annotations
 
-from _socket import AF_INET, AF_INET6, inet_pton
-
+from minidock.addresses import is_address
 from minidock.errors import UsageError
 
 TYPE_CHECKING = False
@@ -107,17 +106,6 @@ def check_hostname(hostname: str) -> None:
             f"invalid hostname: {hostname!r}",
             hint="up to 64 letters, digits, dashes and dots; no dash at either end of a part",
         )
-
-
-def is_address(text: str) -> bool:
-    """Whether a text is an IPv4 or IPv6 address."""
-    for family in (AF_INET, AF_INET6):
-        try:
-            inet_pton(family, text)
-        except (OSError, ValueError):  # ValueError: a NUL in it
-            continue
-        return True
-    return False
 
 
 def read_text(path: str) -> str:

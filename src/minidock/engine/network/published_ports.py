@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from errno import EADDRINUSE, EADDRNOTAVAIL
 
-from minidock.engine.network.hosts_file import is_address
+from minidock.addresses import is_address
 from minidock.engine.network.network_json import list_bindings as bindings_of
 from minidock.engine.network.network_json import read_all
 from minidock.errors import Conflict, KernelError, UsageError

@@ -9,7 +9,8 @@ Sources: resolv.conf(5), Docker's libnetwork/resolvconf (behaviour), systemd-res
 
 from __future__ import annotations
 
-from minidock.engine.network.hosts_file import is_address, read_text
+from minidock.addresses import is_address
+from minidock.engine.network.hosts_file import read_text
 from minidock.errors import UsageError
 
 TYPE_CHECKING = False

@@ -11,8 +11,8 @@ from __future__ import annotations
 import os
 import stat
 
+from minidock.addresses import is_address
 from minidock.engine.container.containers import Container
-from minidock.engine.network.hosts_file import is_address
 from minidock.errors import KernelError
 from minidock.kernel.path import open_in_root
 

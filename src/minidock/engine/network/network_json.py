@@ -24,7 +24,6 @@ import os
 
 from minidock import document, jsontext
 from minidock.document import Each
-from minidock.engine.store.store import prepare
 from minidock.engine.store.timestamps import timestamp
 from minidock.errors import DamagedFile, NotFound, StoreError
 from minidock.kernel.flock import lock_or_close
@@ -61,7 +60,6 @@ class LockedNetworks:
         self._directory = -1
 
     def __enter__(self) -> LockedNetworks:
-        prepare(self._store)
         os.makedirs(self._store.networks, mode=0o700, exist_ok=True)
         self._directory = os.open(self._store.networks, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         lock_or_close(self._directory, self._store.networks)

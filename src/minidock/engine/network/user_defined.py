@@ -25,6 +25,7 @@ from minidock.engine.network.network_json import (
 )
 from minidock.engine.network.veth_pair import ICC_OPTION, MTU_OPTION
 from minidock.engine.store.event_log import emit
+from minidock.engine.store.store import prepare
 from minidock.engine.store.stories import recording_story, remove_journal
 from minidock.engine.store.timestamps import timestamp
 from minidock.errors import Conflict, MinidockError, NotFound, UsageError
@@ -71,10 +72,8 @@ def create(
     asked: IPAM configuration: {"Subnet", "IPRange", "Gateway", "AuxiliaryAddresses"}, all optional.
     Raises UsageError and Forbidden for invalid values, Conflict if a name or subnet is taken.
     """
-    _check_name(name)
-    _check_driver(driver)
-    _check_range(asked)
-    _check_options(options)
+    _check(name, driver, asked, options)
+    prepare(store)
     with LockedNetworks(store) as files:
         _remove_incomplete(store, files)
         _check_is_new(store, name)
@@ -156,6 +155,14 @@ def _device(store: Store, state: NetworkDocument) -> str:
         if device not in devices:
             return device
         state["Id"] = os.urandom(32).hex()
+
+
+def _check(name: str, driver: str, asked: IpamConfig, options: dict[str, str]) -> None:
+    """Raises UsageError, Forbidden."""
+    _check_name(name)
+    _check_driver(driver)
+    _check_range(asked)
+    _check_options(options)
 
 
 def _check_name(name: str) -> None:

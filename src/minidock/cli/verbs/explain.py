@@ -5,6 +5,13 @@ from __future__ import annotations
 import os
 import sys
 
+from minidock.cli.flags.journal_flags import (
+    OF_STORE,
+    chosen_flag,
+    journal_flags,
+    subject_of,
+    subject_of_store,
+)
 from minidock.cli.frame.command import NeedsRoot, command
 from minidock.cli.frame.complete import containers
 from minidock.cli.frame.pflag import switch, value
@@ -32,23 +39,15 @@ def _containers_and_ops(ctx: click.Context, param: click.Parameter, incomplete: 
 @command("[CONTAINER] [OP...]", at_least=0, needs_root=False, complete=_containers_and_ops)
 @switch("--json", help="Print one JSON object per operation")
 @switch("--phases", help="Print only the summary: operations and time per process and phase")
-@value("--exec", help="Explain an exec session of the container, by its ID or 'last'")
-@switch("--health", help="Explain the last probe of the container's health check")
-@switch("--cp", help="Explain the last copy into or out of the container")
-@switch("--build", help="Explain the last build that created a layer")
-@value("--network", help="Explain the operations of a network, its connects and disconnects")
+@journal_flags("Explain")
 @value("--lang", help="Language of the output (en, ru; default from LANG)")
 def explain(
     arguments: tuple[str, ...],
     *,
     json: bool,
     phases: bool,
-    exec: str | None,
-    health: bool,
-    cp: bool,
-    build: bool,
-    network: str | None,
     lang: str | None,
+    **journal: object,
 ) -> None:
     """Explain the kernel calls that created a container, or the purpose of a call
 
@@ -61,11 +60,7 @@ def explain(
     from minidock.teach.language import language
 
     output_language = language(lang or "")
-    asked = {"--exec": exec, "--health": health, "--cp": cp, "--build": build, "--network": network}
-    wanted = {flag: str(word) for flag, word in asked.items() if word}
-    if len(wanted) > 1:
-        raise UsageError(f"{' and '.join(wanted)}: these flags exclude each other")
-    subject, names = _subject(arguments, wanted)
+    subject, names = _subject(arguments, *chosen_flag(journal))
     if subject is not None:
         explain_subject(subject, names, as_json=json, only_phases=phases, language=output_language)
         return
@@ -78,27 +73,19 @@ def explain(
 
 
 def _subject(
-    arguments: tuple[str, ...], wanted: dict[str, str]
+    arguments: tuple[str, ...], flag: str, wanted: str
 ) -> tuple[Subject | None, tuple[str, ...]]:
     """Return the subject, or None to explain operations only, and the names of operations."""
-    from minidock.teach import subject
-
-    flag = next(iter(wanted), "")
-    if flag in ("--build", "--network"):
+    if flag in OF_STORE:
         if os.geteuid() != 0:
             raise NeedsRoot(f"`minidock explain {flag}` needs root", hint="put sudo before it")
-        if flag == "--build":
-            return subject.build_of(Store()), arguments
-        return subject.network_of(Store(), wanted[flag]), arguments
+        return subject_of_store(flag, wanted), arguments
     container = _container(arguments[0]) if arguments else None
-    if container is None:
-        if flag:
-            raise UsageError(f"{flag} requires a container", hint=f"minidock explain NAME {flag}")
-        return None, ()
-    if flag == "--exec":
-        return subject.exec_of(container, wanted[flag]), arguments[1:]
-    of_container = {"": subject.run_of, "--health": subject.health_of, "--cp": subject.copy_of}
-    return of_container[flag](container), arguments[1:]
+    if container is not None:
+        return subject_of(container, flag, wanted), arguments[1:]
+    if flag:
+        raise UsageError(f"{flag} requires a container", hint=f"minidock explain NAME {flag}")
+    return None, ()
 
 
 def _container(name: str) -> Container | None:

@@ -5,6 +5,13 @@ from __future__ import annotations
 import os
 import stat
 
+from minidock.cli.flags.journal_flags import (
+    OF_STORE,
+    chosen_flag,
+    journal_flags,
+    subject_of,
+    subject_of_store,
+)
 from minidock.cli.frame.command import NeedsRoot, command
 from minidock.cli.frame.complete import containers
 from minidock.cli.frame.pflag import switch, value, values
@@ -22,11 +29,7 @@ if TYPE_CHECKING:
 @switch("--text", help="Print what was done for each isolation, in a terminal")
 @values("--unfold", help="With --text: list the operations of this row")
 @value("--export", help="Write a page that replays the journal ('-' for stdout)")
-@value("--exec", help="Show an exec session of the container, by its ID or 'last'")
-@switch("--health", help="Show the last probe of the container's health check")
-@switch("--cp", help="Show the last copy into or out of the container")
-@switch("--build", help="Show the last build that created a layer")
-@value("--network", help="Show the operations of a network, its connects and disconnects")
+@journal_flags("Show")
 @value("--lang", help="Language of the output (en, ru; default from LANG)")
 def look(
     arguments: tuple[str, ...],
@@ -34,12 +37,8 @@ def look(
     text: bool,
     unfold: tuple[str, ...],
     export: str | None,
-    exec: str | None,
-    health: bool,
-    cp: bool,
-    build: bool,
-    network: str | None,
     lang: str | None,
+    **journal: object,
 ) -> None:
     """Show how containers were made, as an animated picture or as text
 
@@ -50,12 +49,11 @@ def look(
     from minidock.teach.language import language
 
     output_language = language(lang or "")
-    asked = {"--exec": exec, "--health": health, "--cp": cp, "--build": build, "--network": network}
-    wanted = {flag: str(word) for flag, word in asked.items() if word}
-    _check(text=text, export=export, unfold=unfold, wanted=wanted)
+    flag, wanted = chosen_flag(journal)
+    _check(text=text, export=export, unfold=unfold)
     if text and len(arguments) > 1:
         raise UsageError("--text shows one container", hint="--export FILE shows several")
-    subjects = _subjects(arguments, wanted)
+    subjects = _subjects(arguments, flag, wanted)
     if text:
         from minidock.teach.look.text import write_text
 
@@ -79,14 +77,10 @@ def _make_readable(stream: BinaryIO) -> None:
         os.fchmod(stream.fileno(), 0o666 & ~mask)
 
 
-def _check(
-    *, text: bool, export: str | None, unfold: tuple[str, ...], wanted: dict[str, str]
-) -> None:
+def _check(*, text: bool, export: str | None, unfold: tuple[str, ...]) -> None:
     """Refuse flags that exclude or require each other, and unknown rows."""
     from minidock.teach.look.rows import ROWS
 
-    if len(wanted) > 1:
-        raise UsageError(f"{' and '.join(wanted)}: these flags exclude each other")
     if text and export is not None:
         raise UsageError("--text and --export exclude each other")
     if not text and not export:
@@ -101,22 +95,15 @@ def _check(
             raise UsageError(f'--unfold: unknown row "{row}"', hint=f"one of {', '.join(ROWS)}")
 
 
-def _subjects(arguments: tuple[str, ...], wanted: dict[str, str]) -> list[Subject]:
+def _subjects(arguments: tuple[str, ...], flag: str, wanted: str) -> list[Subject]:
     """The subjects, as `explain` has them."""
     from minidock.engine.container.lookup import find
-    from minidock.teach import subject
 
-    flag = next(iter(wanted), "")
-    if not arguments and flag not in ("--build", "--network"):
+    if not arguments and flag not in OF_STORE:
         raise UsageError(f"{flag or 'look'} requires a container", hint="minidock ps -a")
     if os.geteuid() != 0:
         raise NeedsRoot("`minidock look` needs root", hint="put sudo before it")
-    if flag == "--build":
-        return [subject.build_of(Store())]
-    if flag == "--network":
-        return [subject.network_of(Store(), wanted[flag])]
+    if flag in OF_STORE:
+        return [subject_of_store(flag, wanted)]
     found = [find(Store(), name) for name in arguments]
-    if flag == "--exec":
-        return [subject.exec_of(container, wanted[flag]) for container in found]
-    of_container = {"": subject.run_of, "--health": subject.health_of, "--cp": subject.copy_of}
-    return [of_container[flag](container) for container in found]
+    return [subject_of(container, flag, wanted) for container in found]

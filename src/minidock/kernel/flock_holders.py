@@ -15,6 +15,7 @@ import os
 
 from minidock.errors import LockTimeout
 from minidock.kernel.proc_stat import stat_fields
+from minidock.printable import printable
 
 _LONGEST_NAME = 80
 
@@ -65,5 +66,5 @@ def _command(pid: int) -> str:
             words = file.read(4096).decode("utf-8", "replace").rstrip("\0").replace("\0", " ")
     except (FileNotFoundError, ProcessLookupError):
         return "it has ended"
-    shown = "".join(letter if letter.isprintable() else "?" for letter in words)
+    shown = printable(words)
     return shown if len(shown) <= _LONGEST_NAME else shown[: _LONGEST_NAME - 1] + "…"

@@ -15,6 +15,7 @@ import os
 
 from minidock.kernel.proc_stat import stat_fields
 from minidock.numerals import is_decimal
+from minidock.printable import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,5 +61,4 @@ def _pid_namespace(pid: str) -> int | None:
 
 def _name(fields: list[str]) -> str:
     """The name in these fields of a process, on one line."""
-    name = fields[0] if fields else "gone"
-    return "".join(letter if letter.isprintable() else "?" for letter in name)
+    return printable(fields[0]) if fields else "gone"

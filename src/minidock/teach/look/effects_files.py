@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-from minidock.teach.look.thing import OFF, ON, READY, TOUCHED, Change, Making, is_inside, text
+from minidock.teach.look.thing import OFF, ON, READY, TOUCHED, Change, Making, always, is_inside
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,22 +34,22 @@ def _mount(entry: JournalEntry, making: Making) -> list[Change]:
     args = entry.record["args"]
     kind = "mask" if "masks" in entry.record["isolation"] else "mount"
     source = args.get("fstype") or args.get("source") or ""
-    return [Change(kind, text(args["target"]), ON, _ID.sub(r"\1…", text(source)))]
+    return [Change(kind, str(args["target"]), ON, _ID.sub(r"\1…", str(source)))]
 
 
 def _attributes(entry: JournalEntry, making: Making) -> list[Change]:
     args = entry.record["args"]
     note = "ro" if int(args.get("attributes", 0)) & _READ_ONLY else ""
     kind = "mask" if "masks" in entry.record["isolation"] else "mount"
-    return [Change(kind, text(args["target"]), ON, note)]
+    return [Change(kind, str(args["target"]), ON, note)]
 
 
 def _mount_point(entry: JournalEntry, making: Making) -> list[Change]:
-    return [Change("mount", text(entry.record["args"]["target"]), READY)]
+    return [Change("mount", str(entry.record["args"]["target"]), READY)]
 
 
 def _propagation(entry: JournalEntry, making: Making) -> list[Change]:
-    target = text(entry.record["args"]["target"])
+    target = str(entry.record["args"]["target"])
     if target == "/..":
         return [Change("old root", "host's /", TOUCHED)]
     return [Change("mount", target if "root" in entry.record["args"] else "/", TOUCHED)]
@@ -57,7 +57,7 @@ def _propagation(entry: JournalEntry, making: Making) -> list[Change]:
 
 def _unmount(entry: JournalEntry, making: Making) -> list[Change]:
     """init's unmount of "." after pivot_root is that of the host's tree."""
-    target = text(entry.record["args"]["target"])
+    target = str(entry.record["args"]["target"])
     if is_inside(entry) and target == ".":
         return [Change("old root", "host's /", OFF)]
     if target.endswith("/merged"):
@@ -80,43 +80,33 @@ def _directory(entry: JournalEntry, making: Making) -> list[Change]:
 
 
 def _mask(entry: JournalEntry, making: Making) -> list[Change]:
-    return [Change("mask", text(entry.record["args"]["path"]), ON, "hidden")]
+    return [Change("mask", str(entry.record["args"]["path"]), ON, "hidden")]
 
 
 def _device(entry: JournalEntry, making: Making) -> list[Change]:
     args = entry.record["args"]
-    return [Change("device", text(args["path"]), ON, text(args.get("target", "")))]
+    return [Change("device", str(args["path"]), ON, str(args.get("target", "")))]
 
 
 def _owner(entry: JournalEntry, making: Making) -> list[Change]:
-    return [Change("device", text(entry.record["args"]["path"]), TOUCHED)]
-
-
-def _device_program(entry: JournalEntry, making: Making) -> list[Change]:
-    return [Change("device rule", "eBPF program")]
-
-
-def _no_device_program(entry: JournalEntry, making: Making) -> list[Change]:
-    return [Change("device rule", "eBPF program", OFF)]
+    return [Change("device", str(entry.record["args"]["path"]), TOUCHED)]
 
 
 def _work(entry: JournalEntry, making: Making) -> list[Change]:
-    return [Change("files", text(next(iter(entry.record["args"].values()), "")), ON)]
+    return [Change("files", str(next(iter(entry.record["args"].values()), "")), ON)]
 
 
 def _disk(entry: JournalEntry, making: Making) -> list[Change]:
-    return [
-        Change("files", "--storage-opt size=", ON, text(entry.record["args"].get("fstype", "")))
-    ]
+    return [Change("files", "--storage-opt size=", ON, str(entry.record["args"].get("fstype", "")))]
 
 
 EFFECTS: dict[str, Effect] = {
     "tmpcopyup.copy_up": lambda entry, _: [
-        Change("mount", text(entry.record["args"]["target"]), TOUCHED)
+        Change("mount", str(entry.record["args"]["target"]), TOUCHED)
     ],
-    "device_cgroup.attach_program": _device_program,
-    "device_cgroup.detach_program": _no_device_program,
-    "device_cgroup.load_program": lambda entry, _: [Change("device rule", "eBPF program", READY)],
+    "device_cgroup.attach_program": always("device rule", "eBPF program"),
+    "device_cgroup.detach_program": always("device rule", "eBPF program", OFF),
+    "device_cgroup.load_program": always("device rule", "eBPF program", READY),
     "files.work_on_files": _work,
     "loop.mount_disk_file": _disk,
     "mount.bind_mount": _mount,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from minidock.teach.look.thing import OFF, ON, READY, TOUCHED, Change, Making, is_inside, text
+from minidock.teach.look.thing import OFF, ON, READY, TOUCHED, Change, Making, always, is_inside
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,24 +15,24 @@ _DEVICE = re.compile(r"^net/ipv[46]/(?:conf|neigh)/([^/]+)/")
 
 
 def _bridge(entry: JournalEntry, making: Making) -> list[Change]:
-    return [Change("bridge", text(entry.record["args"]["name"]), READY)]
+    return [Change("bridge", str(entry.record["args"]["name"]), READY)]
 
 
 def _veth(entry: JournalEntry, making: Making) -> list[Change]:
     """The end on the host, and its peer in the container."""
     args = entry.record["args"]
-    making.peers[text(args["peer"])] = text(args["name"])
+    making.peers[str(args["peer"])] = str(args["name"])
     return [
-        Change("veth", text(args["name"]), READY),
-        Change("interface", text(args["peer"]), READY),
-        *([Change("bridge", text(args["bridge"]))] if args.get("bridge") else []),
+        Change("veth", str(args["name"]), READY),
+        Change("interface", str(args["peer"]), READY),
+        *([Change("bridge", str(args["bridge"]))] if args.get("bridge") else []),
     ]
 
 
 def _interface(entry: JournalEntry, making: Making, device: str = "") -> tuple[str, str]:
     """The thing of an operation on a device: (kind, name)."""
     args = entry.record["args"]
-    device = device or text(args["device"])
+    device = device or str(args["device"])
     if args.get("where") or is_inside(entry) or device in making.peers:
         return "interface", device
     return ("veth" if device in making.peers.values() else "bridge"), device
@@ -42,7 +42,7 @@ def _changed(note: str, state: int = TOUCHED) -> Effect:
     """A change of a device; note: of its arguments."""
 
     def effect(entry: JournalEntry, making: Making) -> list[Change]:
-        args = {name: text(value) for name, value in entry.record["args"].items()}
+        args = {name: str(value) for name, value in entry.record["args"].items()}
         kind, device = _interface(entry, making)
         return [Change(kind, device, state, note.format(**args))]
 
@@ -63,13 +63,9 @@ def _route(entry: JournalEntry, making: Making) -> list[Change]:
     return [Change("route", "default", ON, f"via {entry.record['args']['gateway']}")]
 
 
-def _no_route(entry: JournalEntry, making: Making) -> list[Change]:
-    return [Change("route", "default", OFF)]
-
-
 def _setting(entry: JournalEntry, making: Making) -> list[Change]:
     """A setting of a device concerns the device."""
-    name, value = text(entry.record["args"]["name"]), text(entry.record["args"]["value"])
+    name, value = str(entry.record["args"]["name"]), str(entry.record["args"]["value"])
     if (found := _DEVICE.match(name)) and found[1] not in ("all", "default"):
         return [Change(*_interface(entry, making, found[1]), TOUCHED)]
     kind = "net setting" if is_inside(entry) else "host setting"
@@ -89,29 +85,29 @@ def _dns(entry: JournalEntry, making: Making) -> list[Change]:
 
 
 def _rules(entry: JournalEntry, making: Making) -> list[Change]:
-    rules = text(entry.record["args"].get("rules", ""))
+    rules = str(entry.record["args"].get("rules", ""))
     making.rules += len(re.findall(r"^-[AI] ", rules, re.MULTILINE))
     return [Change("firewall", "iptables", ON, f"+{making.rules}" if making.rules else "")]
 
 
 EFFECTS: dict[str, Effect] = {
-    "conntrack.forget_udp": lambda entry, _: [Change("firewall", "conntrack", READY)],
+    "conntrack.forget_udp": always("firewall", "conntrack", READY),
     "iptables.restore": _rules,
-    "iptables.save": lambda entry, _: [Change("firewall", "iptables", READY)],
+    "iptables.save": always("firewall", "iptables", READY),
     "link.add_address": _changed("{address}/{prefix}"),
     "link.add_bridge": _bridge,
     "link.add_veth_pair": _veth,
     "link.add_default_route": _route,
     "link.add_veth": _veth,
     "link.delete": _delete,
-    "link.delete_default_route": _no_route,
+    "link.delete_default_route": always("route", "default", OFF),
     "link.replace_default_route": _route,
     "link.set_alias": _changed(""),
     "link.set_hairpin": _changed(""),
     "link.set_isolated": _changed(""),
     "link.set_mtu": _changed("mtu {mtu}"),
     "link.set_up": _changed("", ON),
-    "nftrace.follow": lambda entry, _: [Change("firewall", "trace", READY)],
+    "nftrace.follow": always("firewall", "trace", READY),
     "port.hold": _port,
     "port.listen_for_names": _dns,
     "sysctl.write": _setting,

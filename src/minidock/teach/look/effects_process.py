@@ -14,8 +14,8 @@ from minidock.teach.look.thing import (
     TOUCHED,
     Change,
     Making,
+    always,
     is_inside,
-    text,
 )
 
 TYPE_CHECKING = False
@@ -58,7 +58,7 @@ def _own(name: str, *arguments: str) -> Effect:
         actor = entry.record["actor"]
         if not is_inside(entry):
             return [Change(*_process_of(actor), TOUCHED)]
-        values = [text(entry.record["args"].get(argument, "")) for argument in arguments]
+        values = [str(entry.record["args"].get(argument, "")) for argument in arguments]
         return [Change("process setting", name, ON, " ".join(values))]
 
     return effect
@@ -75,12 +75,12 @@ def _process_of(actor: str) -> tuple[str, str]:
 def _spawn(entry: JournalEntry, making: Making) -> list[Change]:
     if entry.record["actor"] == "engine":
         return [Change("monitor", "monitor", ON, f"{entry.made or ''}")]
-    return [Change("helper", os.path.basename(text(entry.record["args"]["path"])))]
+    return [Change("helper", os.path.basename(str(entry.record["args"]["path"])))]
 
 
 def _execute(entry: JournalEntry, making: Making) -> list[Change]:
     """The command begins; the kernel computes its capabilities anew."""
-    argv = " ".join(map(text, entry.record["args"].get("argv", [])))
+    argv = " ".join(map(str, entry.record["args"].get("argv", [])))
     if entry.record["actor"] != "init":
         return [Change("exec", "exec", ON, argv)]
     left = making.bounding if making.uid == 0 else making.ambient
@@ -113,7 +113,7 @@ def _user(entry: JournalEntry, making: Making) -> list[Change]:
 
 
 def _groups(entry: JournalEntry, making: Making) -> list[Change]:
-    return [Change("user", "groups", ON, text(entry.record["args"]["gids"]))]
+    return [Change("user", "groups", ON, str(entry.record["args"]["gids"]))]
 
 
 def _directory(path: str) -> str:
@@ -124,7 +124,7 @@ def _directory(path: str) -> str:
 
 def _cgroup(state: int) -> Effect:
     def effect(entry: JournalEntry, making: Making) -> list[Change]:
-        path = text(entry.record["args"]["path"])
+        path = str(entry.record["args"]["path"])
         is_own = bool(_ID.search(path))
         making.has_ended = making.has_ended or (state == OFF and is_own)
         return [Change("host cgroup", _directory(path), state if is_own else READY)]
@@ -133,7 +133,7 @@ def _cgroup(state: int) -> Effect:
 
 
 def _cgroup_file(entry: JournalEntry, making: Making) -> list[Change]:
-    path, value = text(entry.record["args"]["path"]), text(entry.record["args"]["value"])
+    path, value = str(entry.record["args"]["path"]), str(entry.record["args"]["value"])
     folder, _, file = path.rpartition("/")
     if "devices" in entry.record["isolation"]:
         return [Change("device rule", f"{file.rpartition('.')[2]} {value}")]
@@ -143,69 +143,61 @@ def _cgroup_file(entry: JournalEntry, making: Making) -> list[Change]:
 
 
 def _host_name(entry: JournalEntry, making: Making) -> list[Change]:
-    return [Change("name", "hostname", ON, text(entry.record["args"]["name"]))]
+    return [Change("name", "hostname", ON, str(entry.record["args"]["name"]))]
 
 
 def _domain_name(entry: JournalEntry, making: Making) -> list[Change]:
-    return [Change("name", "domainname", ON, text(entry.record["args"]["name"]))]
+    return [Change("name", "domainname", ON, str(entry.record["args"]["name"]))]
 
 
 def _proc(entry: JournalEntry, making: Making) -> list[Change]:
     """A setting below /proc/sys belongs to a namespace; others to the process."""
     kinds = {"net": "net setting", "uts": "name", "ipc": "ipc setting"}
     kind = kinds.get(next(iter(entry.record["isolation"]), ""), "process setting")
-    path, value = text(entry.record["args"]["path"]), text(entry.record["args"]["value"])
+    path, value = str(entry.record["args"]["path"]), str(entry.record["args"]["value"])
     return [Change(kind, path.removeprefix("/proc/sys/"), ON, value)]
 
 
 def _seccomp(entry: JournalEntry, making: Making) -> list[Change]:
     """An instruction of classic BPF has eight bytes."""
-    size = re.search(r"[0-9]+", text(entry.record["args"].get("program", "")))
+    size = re.search(r"[0-9]+", str(entry.record["args"].get("program", "")))
     return [Change("filter", "BPF", ON, f"{int(size[0]) // 8}" if size else "")]
-
-
-def _stream(name: str) -> Effect:
-    return lambda entry, making: [Change("stream", name)]
 
 
 def _streams(entry: JournalEntry, making: Making) -> list[Change]:
     streams = entry.record["args"]["streams"]
-    return [Change("stream", str(fd), ON, text(stream)) for fd, stream in enumerate(streams)]
-
-
-def _setting(name: str) -> Effect:
-    return lambda entry, making: [Change("capability setting", name)]
+    return [Change("stream", str(fd), ON, str(stream)) for fd, stream in enumerate(streams)]
 
 
 EFFECTS: dict[str, Effect] = {
-    "capability.keep_capabilities": _setting("keep_caps"),
+    "capability.keep_capabilities": always("capability setting", "keep_caps"),
     "capability.set_ambient": _ambient,
     "capability.set_bounding": _bounding,
     "capability.set_capabilities": _effective,
-    "capability.set_no_new_privs": _setting("no_new_privs"),
+    "capability.set_no_new_privs": always("capability setting", "no_new_privs"),
     "cgroup.create_directory": _cgroup(ON),
-    "cgroup.kill_processes": lambda entry, _: [Change("command", "command", OFF)],
+    "cgroup.kill_processes": always("command", "command", OFF),
     "cgroup.remove_directory": _cgroup(OFF),
     "cgroup.write_file": _cgroup_file,
-    "init.wait_for_start": lambda entry, _: [Change("init", "init", TOUCHED)],
+    "init.wait_for_start": always("init", "init", TOUCHED),
     "keyring.join_session_keyring": _own("session keyring"),
-    "mount.clone_read_only": lambda entry, _: [Change("helper", "sealed interpreter")],
+    "mount.clone_read_only": always("helper", "sealed interpreter"),
     "namespace.clone_process": _clone,
     "namespace.set_domainname": _domain_name,
     "namespace.set_hostname": _host_name,
     "namespace.setns": _setns,
     "namespace.unshare": _unshare,
-    "node.make_fifo": lambda entry, _: [Change("helper", "start.fifo")],
+    "node.make_fifo": always("helper", "start.fifo"),
     "path.set_umask": _own("umask", "mask"),
-    "process.close_all_but": _stream("descriptors"),
-    "process.close_on_exec": _stream("descriptors"),
+    "process.close_all_but": always("stream", "descriptors"),
+    "process.close_on_exec": always("stream", "descriptors"),
     "process.execute": _execute,
-    "process.give_stdio": _stream("owner"),
+    "process.give_stdio": always("stream", "owner"),
     "process.new_session": _own("session"),
-    "process.preserve_fds": _stream("descriptors"),
-    "process.reopen_null": _stream("/dev/null"),
+    "process.preserve_fds": always("stream", "descriptors"),
+    "process.reopen_null": always("stream", "/dev/null"),
     "process.restore_signals": _own("signals"),
-    "process.send_signal": lambda entry, _: [Change("command", "command", TOUCHED)],
+    "process.send_signal": always("command", "command", TOUCHED),
     "process.set_groups": _groups,
     "process.set_not_dumpable": _own("not dumpable"),
     "process.set_rlimit": _own("rlimit", "name", "soft"),
@@ -214,9 +206,9 @@ EFFECTS: dict[str, Effect] = {
     "process.write_proc": _proc,
     "seccomp.load": _seccomp,
     "streams.take_streams": _streams,
-    "systemd.start_delegated_unit": lambda entry, _: [Change("host cgroup", "systemd unit", READY)],
-    "terminal.open_terminal": _stream("terminal"),
-    "terminal.set_size": _stream("terminal"),
-    "terminal.take_terminal": _stream("terminal"),
+    "systemd.start_delegated_unit": always("host cgroup", "systemd unit", READY),
+    "terminal.open_terminal": always("stream", "terminal"),
+    "terminal.set_size": always("stream", "terminal"),
+    "terminal.take_terminal": always("stream", "terminal"),
     "timer.wake_after": _own("timer", "milliseconds"),
 }

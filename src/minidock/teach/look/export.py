@@ -21,6 +21,7 @@ import html
 import json
 import os
 
+from minidock.printable import printable
 from minidock.teach.look.document import document_of
 
 TYPE_CHECKING = False
@@ -47,7 +48,7 @@ def export(subjects: list[Subject], *, language: Language) -> bytes:
     parts = {
         "LANGUAGE": html.escape(language.info().get("language", "en")),
         "POLICY": policy,
-        "TITLE": html.escape(_printable(", ".join(subject.title for subject in subjects))),
+        "TITLE": html.escape(printable(", ".join(subject.title for subject in subjects))),
         "STYLE": style,
         "DATA": data.replace("<", "\\u003c"),
         "SCRIPT": script,
@@ -61,11 +62,6 @@ def export(subjects: list[Subject], *, language: Language) -> bytes:
 def _read(name: str) -> str:
     with open(os.path.join(_PAGE, name), encoding="utf-8") as file:
         return file.read()
-
-
-def _printable(text: str) -> str:
-    """A text without characters that hide or reorder others."""
-    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def _hash(text: str) -> str:

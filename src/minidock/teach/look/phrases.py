@@ -20,7 +20,7 @@ _MOST = 4
 
 def phrase_of(row: str, scene: Scene, gettext: Gettext) -> str:
     """What the operations of a row have made, as far as the journal says."""
-    if not scene.counts()[row]:
+    if not scene.counts[row]:
         return gettext("no operation")
     parts = [_namespace(row, scene, gettext)]
     if row in _PHRASES:

@@ -61,11 +61,15 @@ class Step:
 
 
 class Scene:
-    """The things and steps of a journal. first: the number of things that precede all steps."""
+    """The things and steps of a journal.
+
+    first: the number of things that precede all steps. counts: of the operations in each row.
+    """
 
     def __init__(self, entries: Iterable[JournalEntry]) -> None:
         self.things: dict[tuple[str, str], Thing] = {}
         self.steps: list[Step] = []
+        self.counts = dict.fromkeys(ROWS, 0)
         self.unknown: set[str] = set()
         self._making = Making()
         for kind, name in FIRST:
@@ -73,14 +77,6 @@ class Scene:
         self.first = len(self.things)
         for entry in entries:
             self._add(entry)
-
-    def counts(self) -> dict[str, int]:
-        """The number of operations in each row."""
-        counts = dict.fromkeys(ROWS, 0)
-        for step in self.steps:
-            for row in step.rows:
-                counts[row] += 1
-        return counts
 
     def visible(self, kind: str) -> list[Thing]:
         """The things of a kind that are there after the last step."""
@@ -93,6 +89,8 @@ class Scene:
     def _add(self, entry: JournalEntry) -> None:
         step = Step(entry)
         self.steps.append(step)
+        for row in step.rows:
+            self.counts[row] += 1
         try:
             changes = changes_of(entry, self._making)
         except (LookupError, TypeError, ValueError, AttributeError):

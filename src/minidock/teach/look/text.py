@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from minidock.printable import printable
 from minidock.teach.look.phrases import phrase_of
 from minidock.teach.look.rows import ROWS
 from minidock.teach.look.scene import Scene
@@ -29,10 +30,10 @@ def write_text(subject: Subject, unfold: tuple[str, ...], *, language: Language)
     story_about(subject.title, subject.paths, page, began, [step.entry for step in unfolded])
     twins = _twins(subject, scene, page)
     page.line("")
-    for row, count in scene.counts().items():
+    for row, count in scene.counts.items():
         mark = "-" if row in unfold else "+" if count else " "
         head = f"{mark} {row:<13}{count:>4}  "
-        phrase = _printable(truncate(phrase_of(row, scene, language.gettext), WIDTH - len(head)))
+        phrase = printable(truncate(phrase_of(row, scene, language.gettext), WIDTH - len(head)))
         page.line(page.paint("1", head[: len(head) - 6]) + head[-6:] + phrase)
         if row in unfold:
             for step in scene.steps:
@@ -76,13 +77,8 @@ def _subject(step: Step, row: str) -> str:
     """The first thing of a row that an operation changes, or the first one: kind, name and note."""
     changes = sorted(step.changes, key=lambda change: change[0].tile != row)
     for thing, _, note in changes[:1]:
-        return _printable(" · ".join(filter(None, (thing.kind, thing.name, note))))
+        return printable(" · ".join(filter(None, (thing.kind, thing.name, note))))
     return ""
-
-
-def _printable(text: str) -> str:
-    """A text that cannot command a terminal; names come from containers."""
-    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def _write_total(scene: Scene, page: Page) -> None:
@@ -93,5 +89,5 @@ def _write_total(scene: Scene, page: Page) -> None:
         text += language.gettext("; in several rows: {n}").format(n=several)
     page.line("")
     page.line(text)
-    closed = next(row for row in ROWS if scene.counts()[row])
+    closed = next(row for row in ROWS if scene.counts[row])
     page.line(page.paint("2", f"minidock look --text --unfold {closed} …"))

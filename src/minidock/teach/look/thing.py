@@ -117,6 +117,6 @@ def is_inside(entry: JournalEntry) -> bool:
     return entry.record["actor"] in ("init", "stage", "exec")
 
 
-def text(value: object) -> str:
-    """An argument as a name or note."""
-    return value if isinstance(value, str) else str(value)
+def always(kind: str, name: str, state: int = ON) -> Effect:
+    """The effect of an operation whose arguments do not matter to the picture."""
+    return lambda entry, making: [Change(kind, name, state)]

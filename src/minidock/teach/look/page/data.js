@@ -35,18 +35,20 @@ class Story {
     return this.history[thing].slice(1).map(([at]) => at - 1);
   }
 
+  commandHistory() {
+    return this.history[this.things.findIndex(([kind]) => kind === "command")] ?? [];
+  }
+
   /** The last position, or the one after the command began if it has ended since. */
   complete() {
-    const command = this.things.findIndex(([kind]) => kind === "command");
-    const history = command < 0 ? [] : this.history[command];
+    const history = this.commandHistory();
     const end = history.findLast(([, state]) => state === ON) ?? [this.steps.length];
     return (history.at(-1)?.[1] ?? ON) === ON ? this.steps.length : end[0];
   }
 
   /** The position at which the command had ended, or the last one. */
   ended() {
-    const command = this.things.findIndex(([kind]) => kind === "command");
-    const last = command < 0 ? undefined : this.history[command].at(-1);
+    const last = this.commandHistory().at(-1);
     return last?.[1] === OFF ? last[0] : this.steps.length;
   }
 

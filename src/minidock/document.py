@@ -30,7 +30,7 @@ import stat
 from _thread import get_native_id
 
 from minidock import jsontext
-from minidock.errors import DamagedFile
+from minidock.errors import DamagedFile, LockTimeout, MinidockError, system_error
 from minidock.numerals import is_decimal
 
 TYPE_CHECKING = False
@@ -233,19 +233,45 @@ def is_cut_off(line: bytes) -> bool:
 
 # --- skipped documents ---------------------------------------------------------------------------
 
-_listener: Callable[[DamagedFile], None] | None = None
+_listener: Callable[[MinidockError], None] | None = None
 
 
-def report_skipped(error: DamagedFile) -> None:
-    """Report that a result lacks the content of a damaged file; the listener warns the user."""
+def report_skipped(error: MinidockError) -> None:
+    """Report what a command has skipped: a damaged file, or a leftover that cannot be removed.
+
+    The listener warns the user.
+    """
     if _listener is not None:
         _listener(error)
 
 
-def listen_for_skipped(listener: Callable[[DamagedFile], None]) -> None:
-    """Call `listener` for each damaged file that is skipped, possibly more than once."""
+def listen_for_skipped(listener: Callable[[MinidockError], None]) -> None:
+    """Call `listener` for each thing that is skipped, possibly more than once."""
     global _listener
     _listener = listener
+
+
+class reporting_skipped:
+    """An error in this block ends only the block, and is reported: for leftovers on the way.
+
+    A leftover that the kernel does not let us remove must not hinder a command that has nothing to
+    do with it. A LockTimeout is raised: the command itself would wait for the same lock.
+    error: what was reported, or None.
+    """
+
+    error: MinidockError | None = None
+
+    def __enter__(self) -> reporting_skipped:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if isinstance(error, OSError):
+            error = system_error(error)
+        if not isinstance(error, MinidockError) or isinstance(error, LockTimeout):
+            return False
+        self.error = error
+        report_skipped(error)
+        return True
 
 
 # --- writing -------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import sys
 
 from minidock.cli.commands import minidock
 from minidock.cli.frame.command import HelpRequest
-from minidock.cli.frame.error_output import print_error
+from minidock.cli.frame.error_output import print_error, print_skipped
 from minidock.document import listen_for_skipped
 from minidock.errors import MinidockError
 
@@ -49,7 +49,7 @@ def run(argv: list[str]) -> int:
         from minidock.cli.frame.safe_output import escape_terminal_output
 
         escape_terminal_output()
-    listen_for_skipped(print_error)
+    listen_for_skipped(print_skipped)
     try:
         if asked := os.environ.get("_MINIDOCK_COMPLETE"):
             from minidock.cli.click_adapter import complete

@@ -29,7 +29,7 @@ class FormatSyntaxError(MinidockError):
     exit_code = 64
 
 
-_reported: set[str] = set()  # paths of damaged files that were reported
+_reported: set[str] = set()  # paths of damaged files, texts of others that were skipped
 
 # Errors of a kernel that lacks a call, or of an environment that forbids it even to root.
 _ENVIRONMENT_ERRORS = (errno.EPERM, errno.EMFILE, errno.EROFS, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -53,6 +53,13 @@ def print_error(error: MinidockError) -> None:
     lines += [f"  {note}" for note in getattr(error, "__notes__", ())]
     sys.stdout.flush()
     print("\n".join(lines), file=sys.stderr)
+
+
+def print_skipped(error: MinidockError) -> None:
+    """Print an error about something that the command has skipped, once."""
+    if str(error) not in _reported:
+        _reported.add(str(error))
+        print_error(error)
 
 
 def _doctor_hint(error: MinidockError) -> str:

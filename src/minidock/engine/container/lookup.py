@@ -6,6 +6,7 @@ container ends too. Each lookup here first repairs the document (repair.py).
 
 from __future__ import annotations
 
+import os
 import time
 
 from minidock import document
@@ -60,11 +61,15 @@ def list_containers(store: Store) -> list[Container]:
     sweep(store)
     found = []
     for container in [Container(store, content) for content in list_documents(store)]:
-        try:
-            if not remove_orphaned_step(container) and repair(container):
-                found.append(container)
-        except DamagedFile as error:
-            document.report_skipped(error)
+        if _repair_or_report(container):
+            found.append(container)
     sweep_names(store, found)
     found.sort(key=lambda container: str(container.document["Created"]), reverse=True)
     return found
+
+
+def _repair_or_report(container: Container) -> bool:
+    """Repair a container; returns whether it still exists, and is not damaged."""
+    with document.reporting_skipped() as skipped:
+        return not remove_orphaned_step(container) and repair(container)
+    return not isinstance(skipped.error, DamagedFile) and os.path.exists(container.paths.document)

@@ -39,23 +39,17 @@ def remove_owned(container: Container, *, volumes: bool) -> None:
 
     volumes: with the anonymous volumes that only it uses.
     """
+    store = container.store
     with recording_to(container.paths):
-        tear_down(container.store, container.id)
-    discard(container)
+        tear_down(store, container.id)
+    with exclusive(f"{store.containers}/.lock"):
+        rest = PendingRemoval(store, container.id)
+        release_names(store, container.id, {container.name})
     if volumes:
         _remove_anonymous_volumes(container)
     emit_container(container, "destroy")
-    try:
-        collect_garbage(container.store, users_of(container.store))
-    except DamagedFile as error:  # the container is removed; its image stays
-        document.report_skipped(error)
-
-
-def discard(container: Container) -> None:
-    """Remove a stopped container that we own; one rename makes this atomic."""
-    with exclusive(f"{container.store.containers}/.lock"):
-        rest = PendingRemoval(container.store, container.id)
-        release_names(container.store, container.id, {container.name})
+    with document.reporting_skipped():  # the container is removed, even if its image stays
+        collect_garbage(store, users_of(store))
     rest.remove()
 
 
@@ -89,8 +83,8 @@ def remove_damaged(store: Store, container_id: str) -> None:
     with exclusive(f"{store.containers}/.lock"):
         rest = PendingRemoval(store, container_id)
         release_names(store, container_id, set(list_names(store)))
-    rest.remove()
     emit(store, "container", "destroy", container_id)
+    rest.remove()
 
 
 def stop_damaged(store: Store, container_id: str) -> None:
@@ -125,12 +119,11 @@ def _remove_anonymous_volumes(container: Container) -> None:
     for point in container.document["Mounts"]:
         if point["Type"] != "volume" or not _is_anonymous(container, point["Name"]):
             continue
-        try:
-            remove_volume(container.store, point["Name"])
-        except (NotFound, Conflict):
-            continue  # already removed, or used by another container with --volumes-from
-        except DamagedFile as error:  # another container may use it
-            document.report_skipped(error)
+        with document.reporting_skipped():
+            try:
+                remove_volume(container.store, point["Name"])
+            except (NotFound, Conflict):
+                pass  # already removed, or used by another container with --volumes-from
 
 
 def _is_anonymous(container: Container, name: str) -> bool:

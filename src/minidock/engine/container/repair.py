@@ -135,25 +135,30 @@ def _is_lost(container: Container) -> bool:
 def sweep(store: Store) -> None:
     """Remove containers and volumes that are half created or half removed."""
     for container_id in list_ids(store):
-        if not container_json.is_garbage(store, container_id):
-            continue
-        try:
-            with exclusive(f"{store.containers}/.lock"):
-                if container_json.is_garbage(store, container_id):
-                    from minidock.engine.container.removal import remove_incomplete
-
-                    remove_incomplete(store, container_id)
-        except DamagedFile as error:
-            document.report_skipped(error)
+        with document.reporting_skipped():
+            remove_garbage(store, container_id)
     if os.path.isdir(store.volumes):
-        from minidock.engine.container.volumes import remove_garbage  # seldom needed
+        from minidock.engine.container import volumes  # seldom needed
 
-        remove_garbage(store)
+        for name in volumes.list_garbage(store):
+            with document.reporting_skipped():
+                volumes.remove_garbage(store, name)
     if os.path.isdir(store.staging) and os.listdir(store.staging):
         from minidock.engine.image.lock import ImagesLock
 
         with ImagesLock(store):
-            pass  # another process sweeps
+            pass  # taking the lock sweeps
+
+
+def remove_garbage(store: Store, container_id: str) -> None:
+    """Remove a container's directory if it is half created or half removed."""
+    if not container_json.is_garbage(store, container_id):
+        return
+    with exclusive(f"{store.containers}/.lock"):
+        if container_json.is_garbage(store, container_id):
+            from minidock.engine.container.removal import remove_incomplete
+
+            remove_incomplete(store, container_id)
 
 
 def sweep_names(store: Store, found: list[Container]) -> None:

@@ -61,12 +61,19 @@ class PendingRemoval:
             self._fd = -1
             return
         lock_or_close(self._fd, home)
-        os.makedirs(store.staging, mode=0o710, exist_ok=True)
-        os.rename(home, self._path)
+        try:
+            os.makedirs(store.staging, mode=0o710, exist_ok=True)
+            os.rename(home, self._path)
+        except BaseException:
+            os.close(self._fd)
+            raise
 
     def remove(self) -> None:
         """Remove it with all its files. Idempotent."""
-        if self._fd >= 0:
+        if self._fd < 0:
+            return
+        try:
             remove_tree(self._store, self._path)
+        finally:
             os.close(self._fd)
             self._fd = -1

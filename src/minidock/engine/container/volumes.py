@@ -167,12 +167,11 @@ def remove(store: Store, name: str, *, force: bool = False) -> None:
         _remove(store, name)
 
 
-def remove_garbage(store: Store) -> None:
-    """Remove directories that are not a volume: leftovers of an interrupted creation or removal."""
-    for name in list_garbage(store):
-        with exclusive(f"{store.volumes}/.lock"):
-            if _is_garbage(store, name):
-                remove_tree(store, f"{store.volumes}/{name}")
+def remove_garbage(store: Store, name: str) -> None:
+    """Remove a directory if it is a leftover of an interrupted creation or removal."""
+    with exclusive(f"{store.volumes}/.lock"):
+        if _is_garbage(store, name):
+            remove_tree(store, f"{store.volumes}/{name}")
 
 
 def list_garbage(store: Store) -> builtins.list[str]:
@@ -253,8 +252,8 @@ def _remove(store: Store, name: str) -> None:
         remove_tree(store, removed)
         if os.path.lexists(store.volume(name)):
             os.rename(store.volume(name), removed)  # from here on it is garbage
+        emit(store, "volume", "destroy", name, driver="local")
         remove_tree(store, removed)
-    emit(store, "volume", "destroy", name, driver="local")
 
 
 def users_by_volume(store: Store, *, strictly: bool = False) -> dict[str, builtins.list[str]]:

@@ -9,7 +9,9 @@ completes a removal.
 from __future__ import annotations
 
 import os
+import time
 
+from minidock import document
 from minidock.document import writer_of
 from minidock.engine.image import images_json
 from minidock.engine.image.build_cache import cached_layers
@@ -51,10 +53,11 @@ def settle(store: Store) -> None:
     for name in names:
         del catalogue["references"][name]
 
-    directory = f"{store.staging}/orphans"
-    os.makedirs(directory, mode=0o700, exist_ok=True)
+    directory = f"{store.staging}/orphans-{time.time_ns()}"
+    os.makedirs(directory, mode=0o700)
     move_out(store, catalogue, directory)
-    remove_tree(store, directory)
+    with document.reporting_skipped():
+        remove_tree(store, directory)
     for name in filter(is_sha256, os.listdir(store.blobs)):
         if PREFIX + name not in catalogue["images"]:
             os.unlink(f"{store.blobs}/{name}")

@@ -14,10 +14,9 @@ from minidock.document import writer_of
 from minidock.engine.container import volumes
 from minidock.engine.container.lookup import list_containers
 from minidock.engine.container.name_links import holder_of, list_names
-from minidock.engine.container.repair import sweep
+from minidock.engine.container.repair import remove_garbage
 from minidock.engine.container.volume_mounts import release_volumes
 from minidock.engine.container.volume_mounts import users_of as volume_users
-from minidock.engine.image.lock import ImagesLock
 from minidock.engine.leftovers.leftover import Leftover, describe_owner, list_scripts
 from minidock.engine.network import networks
 from minidock.engine.network.network_json import LockedNetworks
@@ -25,6 +24,7 @@ from minidock.engine.network.network_json import read_all as list_networks
 from minidock.engine.store import container_json
 from minidock.engine.store.container_json import list_ids
 from minidock.engine.store.locks import exclusive, is_held
+from minidock.engine.store.store import StoreLock, remove_abandoned
 from minidock.engine.store.tree_removal import remove_tree
 from minidock.paths import is_component, is_sha256
 
@@ -43,21 +43,23 @@ def find_directories(store: Store) -> Iterator[Leftover]:
             "directory", path, owner=name, why=describe_owner(store, name),
             remove=partial(remove_tree, store, path),
         )  # fmt: skip
-    for kind, home, names in (
-        ("container", store.containers, _incomplete_containers(store)),
-        ("volume", store.volumes, volumes.list_garbage(store)),
-    ):
-        for name in names:
-            yield Leftover(
-                "directory", f"{home}/{name}", owner=name if kind == "container" else "",
-                why=f"a {kind} that was half created or half removed",
-                remove=partial(sweep, store),
-            )  # fmt: skip
+    for name in _incomplete_containers(store):
+        yield Leftover(
+            "directory", f"{store.containers}/{name}", owner=name,
+            why="a container that was half created or half removed",
+            remove=partial(remove_garbage, store, name),
+        )  # fmt: skip
+    for name in volumes.list_garbage(store):
+        yield Leftover(
+            "directory", f"{store.volumes}/{name}", owner="",
+            why="a volume that was half created or half removed",
+            remove=partial(volumes.remove_garbage, store, name),
+        )  # fmt: skip
     for name in _entries(store.staging):
         if not is_locked(f"{store.staging}/{name}"):
             yield Leftover(
                 "directory", f"{store.staging}/{name}", owner="", why="interrupted work",
-                remove=partial(_sweep_store, store),
+                remove=partial(_remove_abandoned, store, name),
             )  # fmt: skip
 
 
@@ -153,9 +155,9 @@ def _exists(store: Store, container_id: str) -> bool:
     return not container_json.is_incomplete(store.container(container_id))
 
 
-def _sweep_store(store: Store) -> None:
-    with ImagesLock(store):
-        pass  # taking the lock sweeps
+def _remove_abandoned(store: Store, name: str) -> None:
+    with StoreLock(store, sweeps=False):
+        remove_abandoned(store, name)
 
 
 def _entries(directory: str) -> list[str]:

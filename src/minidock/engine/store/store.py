@@ -137,9 +137,13 @@ class StoreLock:
         lock_or_close(self._fd, self._store.lock)
         if not self._sweeps:
             return self
-        if os.fstat(self._fd).st_size:
-            self.settle()
-        sweep(self._store)
+        try:
+            if os.fstat(self._fd).st_size:
+                self.settle()
+            sweep(self._store)
+        except BaseException:  # else the next StoreLock of this process would wait for this one
+            os.close(self._fd)
+            raise
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
@@ -218,16 +222,22 @@ def sweep(store: Store) -> None:
     except FileNotFoundError:
         return
     for name in names:
-        path = f"{store.staging}/{name}"
-        try:
-            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except FileNotFoundError:
-            continue  # just removed by its owner
-        except NotADirectoryError:
-            os.unlink(path)
-            continue
-        try:
-            if try_lock(fd):  # otherwise a process works in it
-                remove_tree(store, path)
-        finally:
-            os.close(fd)
+        with document.reporting_skipped():
+            remove_abandoned(store, name)
+
+
+def remove_abandoned(store: Store, name: str) -> None:
+    """Remove an entry of staging/, unless a process works in it. The caller holds the lock."""
+    path = f"{store.staging}/{name}"
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return  # just removed by its owner
+    except NotADirectoryError:
+        os.unlink(path)
+        return
+    try:
+        if try_lock(fd):
+            remove_tree(store, path)
+    finally:
+        os.close(fd)

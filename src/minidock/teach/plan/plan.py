@@ -12,7 +12,7 @@ the journal of the run that follows, op by op.
 Random values and the kernel's choices are slots: see planned_ops.py. The container's id is ID.
 Without root, what only root may read is assumed, and `notes` says so.
 
-Decided in docs/decisions/0017-a-plan-of-the-host-side.md.
+Decided in docs/decisions/0017-plan-is-separate-code.md.
 """
 
 from __future__ import annotations

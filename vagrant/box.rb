@@ -1,4 +1,4 @@
-# The Vagrantfile inside the box minidock/debian-13: how a disk without a boot loader is started.
+# The Vagrantfile in the box minidock/debian-13: boots the kernel directly, since the disk has no boot loader.
 Vagrant.configure("2") do |config|
   here = File.dirname(File.expand_path(__FILE__))
   kernel, initrd = File.join(here, "vmlinuz"), File.join(here, "initrd.img")

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Makes a fresh Debian 13 or Ubuntu 24.04 (or newer) a machine for minidock. As root, in the machine:
-# Vagrant, Lima and devcontainers call it; in WSL2, Multipass and a cloud one does by hand. Again is
-# safe, and quick where nothing changed.
+# Installs minidock on Debian 13 or Ubuntu 24.04 (or newer). Run it as root in the machine: Vagrant, Lima
+# and devcontainers call it; in WSL2, Multipass and a cloud, call it manually. Running it again is safe,
+# and quick if nothing changed.
 #
-#   provision.sh [SOURCE]    SOURCE=/vagrant: minidock's directory, from which it is run from now on
+#   provision.sh [SOURCE]    SOURCE: minidock's directory (default /vagrant); minidock runs from it
 #
-#   MINIDOCK_IMAGES=busybox  the base images to make, of those of images/
+#   MINIDOCK_IMAGES=busybox  the base images to make, separated by blanks; images/ has them
 #
-# Its steps are the functions below, in that order. It asks the internet only for Debian packages that
-# are missing: a machine of `make box` has them all.
+# The steps are the functions below, in that order. Only missing Debian packages are downloaded: a
+# machine made by `make box` has them all.
 set -euo pipefail
 umask 022
 
@@ -18,17 +18,17 @@ IMAGES=${MINIDOCK_IMAGES:-busybox}
 say() { printf '%s\n' "provision: $*"; }
 die() { printf '%s\n' "provision: $*" >&2; exit 1; }
 
-# What no package can give: docs/decisions/0005 says why 6.7.
+# Requirements that no package can meet. Why 6.7: docs/decisions/0005.
 check_machine() {
     local release
     release=$(uname -r)
     printf '6.7\n%s\n' "$release" | sort -V -C ||
         die "Linux $release is too old: minidock needs 6.7 or newer (Debian 13, Ubuntu 24.04)"
     [[ $(id -u) -eq 0 ]] || die "run it as root"
-    [[ -f $SOURCE/install.sh ]] || die "there is no minidock in $SOURCE"
+    [[ -f $SOURCE/install.sh ]] || die "$SOURCE does not contain minidock: install.sh not found"
 }
 
-# The machine of `make box` has no systemd-resolved, and another network than the one it was made for.
+# The machine of `make box` has no systemd-resolved, and may have another network than its image.
 name_server() {
     [[ -f /etc/resolv.conf && ! -L /etc/resolv.conf && -f /run/systemd/netif/state ]] || return 0
     local servers
@@ -40,7 +40,7 @@ name_server() {
 modules() {
     install -d /etc/modules-load.d
     printf '%s\n' overlay bridge veth br_netfilter >/etc/modules-load.d/minidock.conf
-    # In a container they are the host's affair, in WSL2 they are built in: the doctor says what lacks.
+    # In a container the host loads them, in WSL2 they are built in; doctor reports a missing one.
     modprobe -a overlay bridge veth br_netfilter 2>/dev/null || true
 }
 
@@ -55,7 +55,7 @@ images() {
     done
 }
 
-# Only where no docker is: who installs one later gets it, since an alias asks at each login.
+# The alias is set only if docker is not installed; each login checks that.
 docker_alias() {
     cat >/etc/profile.d/minidock.sh <<'SH'
 command -v docker >/dev/null 2>&1 || alias docker='sudo minidock'
@@ -66,21 +66,21 @@ SH
 message_of_the_day() {
     install -d /etc/motd.d
     install -m 644 "$SOURCE/vagrant/motd" /etc/motd.d/minidock
-    # Debian's own has nothing to say to who came to break things.
+    # Debian's own text is not needed here.
     [[ ! -s /etc/motd ]] || : >/etc/motd
 }
 
-# Containers with a restart policy come back when the machine does.
+# Containers with a restart policy start again when the machine boots.
 restart_policies() {
     [[ -d /run/systemd/system && -f /etc/systemd/system/minidock.service ]] || return 0
-    # A shared folder comes late in a boot, or only when Vagrant mounts it; then Vagrant starts the unit.
+    # A shared folder is mounted late in the boot, or only by Vagrant, which then starts the unit.
     install -d /etc/systemd/system/minidock.service.d
     printf '[Unit]\nRequiresMountsFor=%s\nConditionPathExists=%s/src/minidock/__main__.py\n' \
         "$SOURCE" "$SOURCE" >/etc/systemd/system/minidock.service.d/source.conf
     systemctl daemon-reload
 }
 
-# One line if all is well; all that it says if something is in the way.
+# Print one line if all checks pass, otherwise the whole report.
 doctor() {
     local report
     report=$(minidock doctor) || { printf '%s\n' "$report"; die "minidock is installed, but cannot run here"; }
@@ -96,4 +96,4 @@ docker_alias
 message_of_the_day
 restart_policies
 doctor
-say "done in $SECONDS s; what to try: cat /etc/motd.d/minidock"
+say "done in $SECONDS s; for commands to try: cat /etc/motd.d/minidock"

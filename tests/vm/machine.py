@@ -65,7 +65,7 @@ ARCHITECTURES = {
 
 
 class Lost(Exception):
-    """The machine did not do the job: never came up, ended without a word, or took too long."""
+    """The machine did not do the job: never came up, ended without a result, or took too long."""
 
 
 class Machine:

@@ -9,7 +9,7 @@ pytest there, and brings back to build/vm/<arch>:
     console.log                            what the machine said while it came up
 
 Exit codes: pytest's own. 125: there is no image, or twice no machine. A machine that never came up
-or ended without a word is tried once more; a test that failed is not.
+or ended without a result is tried once more; a test that failed is not.
 
 Which tests run there, and which do not and why: tests/support/selection.py; in a machine of another
 architecture than this one's, those of smoke.py.

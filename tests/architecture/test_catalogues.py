@@ -62,9 +62,9 @@ def test_russian_is_in_russian() -> None:
 
 def test_a_gap_and_a_leftover_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tests above can fail."""
-    from minidock.kernel import mount
+    from minidock.kernel.pivot_root import pivot_root
 
-    monkeypatch.setattr(mount.pivot_root.op.act, "__doc__", "Something new.")  # type: ignore[attr-defined]
+    monkeypatch.setattr(pivot_root.op.act, "__doc__", "Something new.")  # type: ignore[attr-defined]
     with pytest.raises(AssertionError, match="then translate"):
         test_every_message_is_translated("ru")
     with pytest.raises(AssertionError, match="takes them out"):

@@ -1,6 +1,6 @@
-"""docs/read-this-first.md: its ten files exist, are short, and are about containers only.
+"""docs/read-this-first.md: its eleven files exist, are short, and are about containers only.
 
-The ten files hold the way from `run` to the command, and nothing that only a product needs: that
+The eleven files hold the way from `run` to the command, and nothing that only a product needs: that
 stands in modules beside them, which the page names.
 """
 
@@ -46,8 +46,8 @@ def noise_in(lines: list[str]) -> list[str]:
     ]
 
 
-def test_the_page_lists_ten_files_in_order() -> None:
-    assert [int(number) for number, *_ in ROWS] == list(range(1, 11))
+def test_the_page_lists_eleven_files_in_order() -> None:
+    assert [int(number) for number, *_ in ROWS] == list(range(1, 12))
     assert all(shown == path for _, shown, path, _ in ROWS), "a link's text is the file it leads to"
     assert len(set(FILES)) == len(FILES)
 

@@ -107,7 +107,7 @@ os._exit = tell
 """
 UNSEALED_LAYER = """
 import minidock.engine.image.unpack_child as u
-from minidock.kernel.path import chroot
+from minidock.kernel.pivot_root import chroot
 assert u.enter_chroot
 u.enter_chroot = chroot
 """

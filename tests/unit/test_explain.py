@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import re
@@ -205,10 +206,11 @@ def _uses(path: Path, name: str) -> list[int]:
     if name not in text or "teach" in path.parts:
         return []
     words = [t for t in tokenize.generate_tokens(io.StringIO(text).readline) if t.type == NAME]
-    imported = re.findall(rf"^ *from \S+ import .*\b{name}\b", text, re.M)
+    imports = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ImportFrom)]
+    imported = {n for node in imports for n in range(node.lineno, (node.end_lineno or 0) + 1)}
     before = {after.start: word.string for word, after in pairwise(words)}
     uses = [w for w in words if w.string == name and before.get(w.start) != "def"]
-    return [word.start[0] for word in uses][len(imported) :]
+    return [word.start[0] for word in uses if word.start[0] not in imported]
 
 
 def test_unknown_names_in_a_story_are_an_error() -> None:

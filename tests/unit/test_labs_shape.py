@@ -255,7 +255,7 @@ WRONG: dict[str, tuple[Callable[[Path], None], str]] = {
     "no notes": (lambda lab: (lab / "NOTES.md").unlink(), "it has no NOTES.md"),
     "points": (replaced("rubric.toml", "points = 35", "points = 36"), "the points sum to 101"),
     "topic": (replaced("rubric.toml", "set_rlimit", "nonsense"), "`minidock explain nonsense`"),
-    "reading": (replaced("rubric.toml", "kernel/process.py", "kernel/no.py"), "is to be read"),
+    "reading": (replaced("rubric.toml", "kernel/rlimit.py", "kernel/no.py"), "is to be read"),
     "typo": (replaced("rubric.toml", "hint =", "hints ="), "lacks ['hint']"),
     "needs": (replaced("rubric.toml", '["soft-limit"]', '["later"]'), "needs ['later']"),
     "probe": (replaced("exam_NN.py", "def too_high", "def to_high"), "has no function too_high"),

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from minidock.errors import Conflict
-from minidock.kernel.mount import mount_table
+from minidock.kernel.mountinfo import mount_table
 from minidock.teach.ns import container_namespaces, ns
 from minidock.teach.where import container as view
 

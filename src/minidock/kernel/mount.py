@@ -4,7 +4,7 @@ Every op here that takes `root` and `target` resolves the target as if root were
 path.py), and mounts on the resulting file descriptor, by its /proc/self/fd name, not on the path.
 One op makes one system call of mount(2)'s family. runtime/rootfs.py decides what to mount where.
 
-Sources: mount(2), mount_setattr(2), pivot_root(2), mount_namespaces(7),
+Sources: mount(2), mount_setattr(2), mount_namespaces(7),
 Documentation/filesystems/sharedsubtree.rst.
 """
 
@@ -15,6 +15,7 @@ import os
 
 from minidock.errors import KernelError, MinidockError
 from minidock.kernel.libc import path_bytes, syscall
+from minidock.kernel.mountinfo import mount_point_of
 from minidock.kernel.op import op, quote
 from minidock.kernel.path import Target, join, open_in_root
 
@@ -71,8 +72,6 @@ PROPAGATION = {
 }
 
 
-# How mountinfo escapes characters that would split its fields.
-_ESCAPED = (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\"))
 # Mounts are allowed on these files of /proc: lxcfs shows a container's limits in them.
 _COVERABLE = {
     "/proc/cpuinfo", "/proc/diskstats", "/proc/meminfo", "/proc/stat", "/proc/swaps",
@@ -288,53 +287,6 @@ def change_attributes(fd: int, attributes: int, *, recursive: bool, subject: str
     syscall("mount_setattr", fd, b"", flags, attr, len(attr), subject=subject)
 
 
-def _mask_path_sh(path: str) -> str:
-    p = quote(path)
-    return (
-        f"if [ -d {p} ]; then mount -t tmpfs -o ro tmpfs {p}; else mount --bind /dev/null {p}; fi"
-    )
-
-
-@op("mount(2)", twin=_mask_path_sh)
-def mask_path(path: str) -> str | None:
-    """Mask a file of /proc or /sys that reveals data of the host, or allows changing it.
-
-    Without it: the container can read the host's keys in /proc/keys, its timers, its firmware, and
-    its power meter, which has revealed secrets of other processes (CVE-2020-8694).
-
-    A directory is covered by an empty read-only tmpfs, a file by /dev/null.
-    Returns "absent" where there is no such path, and then makes no call.
-    Source: OCI runtime-spec config-linux "Masked Paths".
-    """
-    try:
-        fd = open_in_root("/", path)
-    except KernelError:
-        return "absent"
-    try:
-        name = b"/proc/self/fd/%d" % fd
-        if os.path.isdir(name):
-            plain_mount(b"tmpfs", name, b"tmpfs", MS_RDONLY, None, subject=path)
-        else:
-            _cover_with_null(name, path)
-    finally:
-        os.close(fd)
-    return None
-
-
-def _cover_with_null(name: bytes, path: str) -> None:
-    """Bind mount /dev/null, if it is not a link, which could lead anywhere (CVE-2025-31133)."""
-    null = open_in_root("/", "/dev/null", os.O_PATH | os.O_NOFOLLOW)
-    try:
-        if os.fstat(null).st_rdev != os.makedev(1, 3):
-            raise MinidockError(
-                f"{path} cannot be masked: /dev/null of the container is not the null device",
-                hint="leave /dev to minidock, or mount a complete one there",
-            )
-        plain_mount(b"/proc/self/fd/%d" % null, name, None, MS_BIND, None, subject=path)
-    finally:
-        os.close(null)
-
-
 def _bind_to_itself_sh(root: str, target: str) -> str:
     place = quote(join(root, target))
     return f"mount --rbind {place} {place}"
@@ -359,33 +311,6 @@ def bind_to_itself(root: str, target: str) -> str | None:
     finally:
         os.close(fd)
     return None
-
-
-def _pivot_root_sh(new_root: str, put_old: str) -> str:
-    return f"pivot_root {quote(new_root)} {quote(put_old)}"
-
-
-@op("pivot_root(2)", twin=_pivot_root_sh)
-def pivot_root(new_root: str, put_old: str) -> None:
-    """Make the container's rootfs the root of this mount namespace, instead of the host's.
-
-    Without it: the host's file system stays reachable. chroot(2) only changes where paths begin: a
-    process with CAP_SYS_CHROOT calls it again, follows "..", and arrives in the host's root.
-
-    Afterwards the old root is mounted at put_old, and one unmount makes the host's file system
-    unreachable: unlike with chroot(2), no path and no ".." leads back. With "." for both, the old
-    root is stacked on the new one, and the image needs no directory for it.
-    Raises KernelError EINVAL for any of: new_root is not a mount point; put_old is not at or below
-    new_root; new_root or its parent mount is shared; the current root is not a mount point
-    (initramfs). EBUSY: new_root is on the current root's own mount.
-    """
-    syscall(
-        "pivot_root",
-        path_bytes(new_root),
-        path_bytes(put_old),
-        subject=new_root,
-        hint="the new root must be a mount point, and its parent mount must not be shared",
-    )
 
 
 def _unmount_sh(target: str, flags: int) -> str:
@@ -413,55 +338,6 @@ def unmount(target: str, flags: int) -> str | None:
             return "absent"
         raise
     return None
-
-
-def mount_table(pid: int | str) -> list[str]:
-    """Return the lines of a process's mountinfo, in mount order; "self" is this process.
-
-    Raises FileNotFoundError or ProcessLookupError for a process that has ended, also a zombie.
-    Source: proc_pid_mountinfo(5).
-    """
-    try:
-        with open(f"/proc/{pid}/mountinfo", "rb", buffering=0) as file:
-            return os.fsdecode(file.readall()).split("\n")[:-1]
-    except OSError as error:
-        if error.errno == errno.EINVAL:  # its mount namespace is gone already
-            raise ProcessLookupError(errno.ESRCH, "has ended", str(pid)) from None
-        raise
-
-
-def unescaped(text: str) -> str:
-    """Decode a field of mountinfo, where blanks and backslashes are octal escapes."""
-    if "\\" in text:
-        for octal, character in _ESCAPED:
-            text = text.replace(octal, character)
-    return text
-
-
-def mount_points() -> list[str]:
-    """List all mount points, in mount order.
-
-    Source: proc_pid_mountinfo(5): the fifth field, with blanks and backslashes as octal escapes.
-    """
-    return [unescaped(line.split(" ", 5)[4]) for line in mount_table("self")]
-
-
-def mount_point_of(path: str) -> str:
-    """Return the mount point that contains a path without links; the path itself if it is one."""
-    found = "/"
-    for point in mount_points():
-        if len(point) > len(found) and f"{path}/".startswith(f"{point}/"):
-            found = point
-    return found
-
-
-def is_mount_point(path: str) -> bool:
-    """Whether a path is a mount point, also of a bind mount from the same file system.
-
-    os.path.ismount compares devices, and so misses the latter.
-    """
-    real = os.path.realpath(path)
-    return mount_point_of(real) == real
 
 
 def _clone_read_only_sh(source: str, target: str) -> str:

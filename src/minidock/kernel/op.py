@@ -67,7 +67,7 @@ _PLAIN = frozenset({
 class Op:
     """The constant properties of an op.
 
-    name: module and function, such as "mount.pivot_root".
+    name: family and function, such as "mount.pivot_root". The family is the module, if not given.
     man: its man page, such as "pivot_root(2)".
     why: the first line of its docstring.
     twin: returns the equivalent shell command, given the arguments as recorded in the journal; a
@@ -84,8 +84,9 @@ class Op:
         shown: dict[str, Callable[..., object]],
         *,
         waits: bool,
+        family: str = "",
     ) -> None:
-        self.name = f"{act.__module__.rpartition('.')[2]}.{act.__name__}"
+        self.name = f"{family or act.__module__.rpartition('.')[2]}.{act.__name__}"
         self.act = act
         self.man = man
         self.twin = twin
@@ -253,14 +254,15 @@ def op(
     twin: Callable[..., str],
     shown: dict[str, Callable[..., object]] | None = None,
     waits: bool = False,
+    family: str = "",
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Declare a function to be an op: journalled, with its man page and its shell twin.
 
-    shown, waits: see Op. Raises TypeError for an argument that has no text for the journal.
+    shown, waits, family: see Op. Raises TypeError for an argument that has no text for the journal.
     """
 
     def declare(act: Callable[P, R]) -> Callable[P, R]:
-        this = Op(act, man, twin, shown or {}, waits=waits)
+        this = Op(act, man, twin, shown or {}, waits=waits, family=family)
         REGISTRY[this.name] = this
 
         def perform(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -1,4 +1,4 @@
-"""Paths: resolution in an untrusted root, and the root and working directory of a process.
+"""Paths: resolution in an untrusted root, and the working directory and umask of a process.
 
 An image may contain a symbolic link to the host where a mount point or a file is expected. So files
 of a rootfs are opened by openat2(2) with RESOLVE_IN_ROOT, as if the root were "/" already, and are
@@ -6,7 +6,7 @@ then used by file descriptor, never by name. Paths that must not contain any lin
 that others may change while it is read, or in a tree that is being removed) are opened relative to
 a directory's descriptor, with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS.
 
-Sources: openat2(2), path_resolution(7), chdir(2), chroot(2).
+Sources: openat2(2), path_resolution(7), chdir(2), umask(2).
 """
 
 from __future__ import annotations
@@ -110,24 +110,6 @@ def enter_directory(path: str) -> None:
             f"the working directory {path} is outside the container",
             hint="give a path inside the container to -w, or change the image's WorkingDir",
         )
-
-
-def _chroot_sh(path: str) -> str:
-    return f"chroot {quote(path)}"
-
-
-@op("chroot(2)", twin=_chroot_sh)
-def chroot(path: str) -> None:
-    """Change this process's root directory, so that names in an archive cannot escape from it.
-
-    Without it: a link in a malicious archive, such as etc -> /etc, would make its files overwrite
-    the host's.
-
-    It does not isolate a container (a process with CAP_SYS_CHROOT can escape; a container uses
-    pivot_root), but suffices for a short-lived process that unpacks files.
-    """
-    syscall("chroot", path_bytes(path), subject=path)
-    os.chdir("/")
 
 
 def _set_umask_sh(mask: int) -> str:

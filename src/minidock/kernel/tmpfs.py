@@ -1,4 +1,4 @@
-"""Copy a directory's content to the tmpfs that is mounted on it ("tmpcopyup").
+"""What a tmpfs takes over from the directory it covers: the mode and, with tmpcopyup, the files.
 
 The directory is opened before the mount, and read through that descriptor afterwards. The files
 come from an untrusted image, so no link is followed and nothing is opened that could block. Owners,
@@ -45,7 +45,7 @@ def _copy_up_sh(beneath: int, root: str, target: str) -> str:
     return f"cp -a /proc/self/fd/{beneath}/. {quote(join(root, target))}"
 
 
-@op("cp(1)", twin=_copy_up_sh)
+@op("cp(1)", twin=_copy_up_sh, family="tmpcopyup")
 def copy_up(beneath: int, root: str, target: str) -> None:
     """Copy the covered files to the tmpfs, so that changes to them are temporary.
 

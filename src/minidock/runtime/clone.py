@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from minidock.kernel import namespace
-from minidock.kernel.mount import mount_point_of
+from minidock.kernel.mountinfo import mount_point_of
 from minidock.kernel.node import make_fifo
 from minidock.runtime import channel
 from minidock.runtime.cgroup_mount import visible_cgroups

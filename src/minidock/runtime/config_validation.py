@@ -15,7 +15,7 @@ from __future__ import annotations
 from minidock.errors import UsageError
 from minidock.kernel.mount import PROPAGATION
 from minidock.kernel.namespace import KINDS
-from minidock.kernel.process import RLIMITS
+from minidock.kernel.rlimit import RLIMITS
 from minidock.oci.runtime_config import disabled_isolation
 from minidock.runtime import hooks
 from minidock.runtime.process_config import apparmor_file

@@ -18,7 +18,7 @@ from minidock.errors import Conflict, KernelError, MinidockError
 from minidock.kernel import capability, namespace, process
 from minidock.kernel.cgroup_tree import open_cgroup
 from minidock.kernel.op import current_journal, use_journal
-from minidock.kernel.path import chroot
+from minidock.kernel.pivot_root import chroot
 from minidock.kernel.streams import take_streams
 from minidock.oci.runtime_config import changes_root_by_chroot
 from minidock.runtime import channel, state

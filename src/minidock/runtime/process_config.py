@@ -16,6 +16,7 @@ import stat
 from minidock.errors import CommandNotFound, CommandNotRunnable
 from minidock.kernel import capability, process
 from minidock.kernel.path import enter_directory, set_umask
+from minidock.kernel.rlimit import set_rlimit
 from minidock.runtime.program import Slot, Step
 
 TYPE_CHECKING = False
@@ -61,7 +62,7 @@ def credential_steps(spec: Process, filter_program: bytes | None) -> list[Step]:
     capabilities = spec.get("capabilities")
     no_new_privs = bool(spec.get("noNewPrivileges"))
     steps = [
-        Step(process.set_rlimit, limit["type"], soft=limit["soft"], hard=limit["hard"])
+        Step(set_rlimit, limit["type"], soft=limit["soft"], hard=limit["hard"])
         for limit in spec.get("rlimits") or []
     ]
     if spec.get("oomScoreAdj") is not None:

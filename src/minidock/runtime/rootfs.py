@@ -14,8 +14,10 @@ import os
 
 from minidock.errors import UsageError
 from minidock.kernel import mount as m
+from minidock.kernel.masked_paths import mask_path
 from minidock.kernel.node import change_owner, make_device, make_link, make_mount_point
-from minidock.kernel.path import chroot, enter_directory
+from minidock.kernel.path import enter_directory
+from minidock.kernel.pivot_root import chroot, pivot_root
 from minidock.oci.runtime_config import changes_root_by_chroot, has_own_mounts
 from minidock.runtime.cgroup_mount import cgroup_steps
 from minidock.runtime.program import Slot, Step
@@ -99,7 +101,7 @@ def enter_steps(config: RuntimeConfig, rootfs: str) -> list[Step]:
         return [Step(enter_directory, rootfs), Step(chroot, ".")]
     return [
         Step(enter_directory, rootfs),
-        Step(m.pivot_root, ".", "."),
+        Step(pivot_root, ".", "."),
         Step(m.set_propagation, "/..", "rslave"),
         Step(m.unmount, ".", m.MNT_DETACH),
         Step(enter_directory, "/"),
@@ -145,19 +147,19 @@ def _tmpfs_steps(source: str, rootfs: str, target: str, options: MountOptions) -
     data: str | Slot = ",".join(options.data)
     steps = []
     if not any(word.startswith("mode=") for word in options.data):
-        from minidock.kernel.tmpcopyup import mode_option
+        from minidock.kernel.tmpfs import mode_option
 
         steps.append(Step(mode_option, rootfs, target, data, into="tmpfs options"))
         data = Slot("tmpfs options")
     steps.append(Step(make_mount_point, rootfs, target, like=""))
     if options.copy_up:
-        from minidock.kernel.tmpcopyup import open_covered
+        from minidock.kernel.tmpfs import open_covered
 
         steps.append(Step(open_covered, rootfs, target, into="beneath"))
     flags = options.flags & ~m.MS_RDONLY
     steps.append(Step(m.mount_filesystem, source, rootfs, target, "tmpfs", flags=flags, data=data))
     if options.copy_up:
-        from minidock.kernel.tmpcopyup import copy_up
+        from minidock.kernel.tmpfs import copy_up
 
         steps.append(Step(copy_up, Slot("beneath"), rootfs, target))
     if options.flags & m.MS_RDONLY:
@@ -277,5 +279,5 @@ def protection_steps(config: RuntimeConfig) -> list[Step]:
             Step(m.bind_to_itself, "/", path),
             _read_only("/", path),
         ]
-    steps += [Step(m.mask_path, path) for path in linux.get("maskedPaths") or []]
+    steps += [Step(mask_path, path) for path in linux.get("maskedPaths") or []]
     return steps

@@ -199,7 +199,7 @@ def _information(store: Store) -> SystemInfo:
 
 def _filesystem_of(path: str) -> str:
     """Return the type of the file system of a path, from /proc/self/mountinfo (proc(5))."""
-    from minidock.kernel.mount import mount_table
+    from minidock.kernel.mountinfo import mount_table
 
     while not os.path.exists(path):
         path = os.path.dirname(path)

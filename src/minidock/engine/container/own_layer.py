@@ -26,7 +26,7 @@ from minidock.engine.image.images import ImageStore
 from minidock.engine.store.journal import recording_to
 from minidock.engine.store.locks import exclusive
 from minidock.errors import MinidockError, UsageError
-from minidock.kernel.mount import mount_point_of
+from minidock.kernel.mountinfo import mount_point_of
 from minidock.numerals import decimal_fraction
 
 TYPE_CHECKING = False

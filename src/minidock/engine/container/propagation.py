@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 
 from minidock.errors import Conflict
-from minidock.kernel.mount import mount_table, unescaped
+from minidock.kernel.mountinfo import mount_table, unescaped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

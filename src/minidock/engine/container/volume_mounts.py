@@ -37,11 +37,11 @@ from minidock.kernel.mount import (
     MS_RDONLY,
     MS_REC,
     bind_mount,
-    is_mount_point,
     mount_filesystem,
     set_mount_attributes,
     unmount,
 )
+from minidock.kernel.mountinfo import is_mount_point
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ from minidock.engine.store.tree_copy import copy_attributes, copy_tree, open_dir
 from minidock.engine.store.tree_removal import remove_tree
 from minidock.errors import Conflict, DamagedFile, NotFound, UsageError
 from minidock.kernel.disk import sync_file_system
-from minidock.kernel.mount import is_mount_point
+from minidock.kernel.mountinfo import is_mount_point
 from minidock.paths import Store, is_component
 
 TYPE_CHECKING = False

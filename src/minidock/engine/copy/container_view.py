@@ -39,15 +39,16 @@ from minidock.kernel.files import work_on_files
 from minidock.kernel.mount import (
     MOUNT_ATTR_RDONLY,
     bind_mount,
-    is_mount_point,
     set_mount_attributes,
     set_propagation,
 )
+from minidock.kernel.mountinfo import is_mount_point
 from minidock.kernel.namespace import clone_process, unshare
 from minidock.kernel.node import make_mount_point
 from minidock.kernel.op import current_journal, use_journal
 from minidock.kernel.overlay import mount_overlay
-from minidock.kernel.path import chroot, set_umask
+from minidock.kernel.path import set_umask
+from minidock.kernel.pivot_root import chroot
 from minidock.runtime.channel import describe_error, rebuild_error
 
 TYPE_CHECKING = False

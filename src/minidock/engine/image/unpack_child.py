@@ -19,7 +19,7 @@ from minidock.engine.image import tar_split
 from minidock.engine.image.unpack import LayerUnpacker
 from minidock.errors import ArchiveError, MinidockError
 from minidock.kernel.op import use_journal
-from minidock.kernel.path import chroot
+from minidock.kernel.pivot_root import chroot
 from minidock.oci.tar import TarReader
 
 TYPE_CHECKING = False

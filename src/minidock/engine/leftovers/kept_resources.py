@@ -12,7 +12,7 @@ from minidock.engine.network import bridge, firewall
 from minidock.kernel import link
 from minidock.kernel.cgroup import MONITORS
 from minidock.kernel.cgroup_tree import home_of, open_cgroup
-from minidock.kernel.mount import mount_points
+from minidock.kernel.mountinfo import mount_points
 from minidock.kernel.netlink import Netlink
 
 TYPE_CHECKING = False

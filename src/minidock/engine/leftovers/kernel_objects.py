@@ -27,7 +27,8 @@ from minidock.errors import DamagedFile, NotFound
 from minidock.kernel import link
 from minidock.kernel.cgroup import MONITORS
 from minidock.kernel.cgroup_tree import home_of, open_cgroup
-from minidock.kernel.mount import MNT_DETACH, mount_points, unmount
+from minidock.kernel.mount import MNT_DETACH, unmount
+from minidock.kernel.mountinfo import mount_points
 from minidock.kernel.netlink import Netlink
 from minidock.numerals import is_decimal
 from minidock.oci.digest import is_hex

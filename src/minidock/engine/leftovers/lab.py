@@ -21,7 +21,8 @@ from minidock.engine.store.container_json import list_documents
 from minidock.engine.store.tree_removal import remove_tree
 from minidock.errors import DamagedFile
 from minidock.kernel.flock import lock_or_close
-from minidock.kernel.mount import MNT_DETACH, is_mount_point, unmount
+from minidock.kernel.mount import MNT_DETACH, unmount
+from minidock.kernel.mountinfo import is_mount_point
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ import os
 from minidock.engine.container.bundle import bundle_config
 from minidock.errors import Conflict, NotFound
 from minidock.kernel import capability, seccomp
-from minidock.kernel.mount import mount_table
+from minidock.kernel.mountinfo import mount_table
 from minidock.oci.runtime_config import process_config
 from minidock.runtime import state
 from minidock.runtime.exec import ExecStart

@@ -20,7 +20,8 @@ import os
 from errno import EAGAIN, ENOENT, ENOMEM, ESRCH
 
 from minidock.errors import MinidockError
-from minidock.kernel import capability, namespace, path, process
+from minidock.kernel import capability, namespace, path, pivot_root, process
+from minidock.kernel.rlimit import set_rlimit
 from minidock.kernel.streams import take_streams
 from minidock.numerals import is_decimal
 from minidock.teach.lab.failure import Failure
@@ -72,8 +73,8 @@ def enter(
     def exec_program() -> NoReturn:
         process.new_session()
         if limit_files:
-            process.set_rlimit("RLIMIT_FSIZE", soft=_MAX_FILE_BYTES, hard=_MAX_FILE_BYTES)
-            process.set_rlimit("RLIMIT_CORE", soft=0, hard=0)
+            set_rlimit("RLIMIT_FSIZE", soft=_MAX_FILE_BYTES, hard=_MAX_FILE_BYTES)
+            set_rlimit("RLIMIT_CORE", soft=0, hard=0)
         take_streams(list(streams))
         process.close_on_exec(3)  # what the grader inherited from its caller
         if uid is not None:
@@ -99,7 +100,7 @@ def enter(
         namespace.setns(target, list(kinds), place=str(pid))
         if chroot:
             os.fchdir(root)
-            path.chroot(".")
+            pivot_root.chroot(".")
         os.chdir("/")
         return namespace.clone_process([], exec_program, cgroup_fd=None, as_sibling=True)
 

@@ -30,6 +30,7 @@ import signal
 from minidock.errors import MinidockError
 from minidock.kernel import cgroup, link, mount, namespace, process
 from minidock.kernel.netlink import Netlink
+from minidock.kernel.pivot_root import pivot_root
 from minidock.teach.lab import adopted_children, sandbox_tree
 from minidock.teach.lab.enter_sandbox import clone_by_child
 from minidock.teach.lab.sandbox_cgroup import SandboxCgroup, mount_points
@@ -125,7 +126,7 @@ def _init(
     mount.bind_mount(_TOP, "/", _TOP, recursive=True)
     _mount_own_filesystems(trees)
     os.chdir(_TOP)
-    mount.pivot_root(".", ".")
+    pivot_root(".", ".")
     mount.unmount(".", mount.MNT_DETACH)
     os.chdir("/")
     mount.set_propagation("/", "rshared")

@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 
 from minidock.kernel import namespace
-from minidock.kernel.mount import unescaped
+from minidock.kernel.mountinfo import unescaped
 from minidock.teach.lab.failure import Failure
 from minidock.teach.lab.lan import Network
 

@@ -24,7 +24,7 @@ import sys
 from minidock.engine.container.cgroups import cgroup_of
 from minidock.engine.container.containers import restarting_error
 from minidock.errors import Conflict, MinidockError
-from minidock.kernel.mount import mount_table
+from minidock.kernel.mountinfo import mount_table
 from minidock.numerals import is_decimal
 from minidock.teach.ns.ns import HOST, KINDS, inode_of, member_of, members_sharing, ns_pids
 from minidock.teach.page import WIDTH, Paint, plural

@@ -20,7 +20,7 @@ from ipaddress import ip_address
 from minidock.errors import CommandNotFound, CommandNotRunnable, KernelError, MinidockError
 from minidock.kernel import fs_context, sock_diag
 from minidock.kernel.netlink import Netlink
-from minidock.kernel.tmpcopyup import mode_option
+from minidock.kernel.tmpfs import mode_option
 from minidock.runtime.process_config import choose_command, complete_environment, find_command
 from minidock.runtime.program import Slot
 

@@ -10,7 +10,7 @@ from minidock.engine.container.cgroups import cgroup_of
 from minidock.engine.container.lookup import wait_until_settled
 from minidock.engine.container.validation import in_container
 from minidock.errors import Conflict, NotFound
-from minidock.kernel.mount import mount_table
+from minidock.kernel.mountinfo import mount_table
 from minidock.teach.layers.changes import summary_of
 from minidock.teach.layers.find import image_of, of_container
 from minidock.teach.layers.stack import Stack

@@ -19,7 +19,7 @@ import stat
 
 from minidock.engine.container.bundle import mounts_of
 from minidock.errors import UsageError
-from minidock.kernel.mount import mount_table, unescaped
+from minidock.kernel.mountinfo import mount_table, unescaped
 from minidock.teach.layers.find import of_container
 from minidock.teach.layers.stack import Stack
 

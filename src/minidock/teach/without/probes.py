@@ -28,7 +28,7 @@ from minidock.kernel import capability
 from minidock.kernel.keyring import find_session_keyring
 from minidock.kernel.namespace import set_hostname, unshare
 from minidock.kernel.op import use_journal
-from minidock.kernel.path import chroot
+from minidock.kernel.pivot_root import chroot
 from minidock.kernel.process import start_time
 from minidock.numerals import is_decimal
 from minidock.oci.runtime_config import MASKED_PATHS

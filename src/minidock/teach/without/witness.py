@@ -14,7 +14,7 @@ from signal import SIGKILL
 from minidock import jsontext
 from minidock.errors import MinidockError
 from minidock.kernel import seccomp
-from minidock.kernel.mount import mount_points
+from minidock.kernel.mountinfo import mount_points
 from minidock.kernel.process import start_time
 from minidock.kernel.shared_memory import create_segment, release_segment
 from minidock.numerals import is_decimal

@@ -37,6 +37,8 @@ def _of_controls(_: Callable[[str], str]) -> dict[str, str]:
         "table": _("Table"),
         "keys": _("Keyboard"),
         "container": _("Container"),
+        "details": _("Details"),
+        "replay": _("Replay"),
         "close": _("Close"),
         "more": _("Show more rows"),
         "key_play": _("play, pause"),

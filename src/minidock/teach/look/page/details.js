@@ -133,7 +133,7 @@ class Details {
       const part = steps.slice(from, from + LISTED_FIRST);
       list.append(...part.map((at, order) => this.stepItem(story, at, from + order === 0)));
       if (from + LISTED_FIRST < steps.length) {
-        const more = button(word("more"), () => { more.remove(); grow(from + LISTED_FIRST); });
+        const more = el("li", {}, button(word("more"), () => { more.remove(); grow(from + LISTED_FIRST); }));
         list.append(more);
       }
     };

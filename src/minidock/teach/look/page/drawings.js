@@ -62,10 +62,10 @@ const DRAWINGS = {
     },
   },
   capabilities: {
-    kinds: ["capability"], top: 108, left: 150,
+    kinds: ["capability"], top: 108, left: 156,
     show(tile, things, scene) {
       const left = things.filter(({ state }) => state === ON).length;
-      const place = (order) => [PAD + 12 + (order % 17) * 21.7, HEAD + 16 + Math.floor(order / 17) * 23];
+      const place = (order) => [PAD + 12 + (order % 16) * 21.7, HEAD + 16 + Math.floor(order / 16) * 23];
       tile.rings ??= tile.body.appendChild(svg("g", {}, ...things.map((_, order) =>
         svg("circle", { r: 7.5, cx: place(order)[0], cy: place(order)[1], class: "ring" }))));
       pieces(tile, things, scene, (thing) => svg("g", { class: "pip" }, svg("title", {}, thing.name),
@@ -96,7 +96,7 @@ const DRAWINGS = {
       pieces(tile, things, scene, sieve);
       tile.caption ??= tile.body.appendChild(svg("text", { x: tile.place.w / 2, y: 131, class: "caption middle" }));
       const on = things.find(({ state }) => state === ON);
-      tile.caption.textContent = on ? fit(word("instructions", { n: on.note }), tile.place.w - 12, 13) : "";
+      tile.caption.textContent = on ? fit(word("instructions", { n: on.note }), tile.place.w - 12, isLarge() ? 14 : 13) : "";
     },
   },
 };
@@ -115,7 +115,7 @@ function sieve() {
   const holes = [];
   for (let at = 0; at < 40; at++) {
     const open = (at * 7) % 5 !== 0;
-    holes.push(svg("circle", { cx: 25 + (at % 8) * 14.5, cy: 46 + Math.floor(at / 8) * 14.5, r: 4.5, class: open ? "hole" : "closed" }));
+    holes.push(svg("circle", { cx: 34 + (at % 8) * 14.5, cy: 46 + Math.floor(at / 8) * 14.5, r: 4.5, class: open ? "hole" : "closed" }));
   }
   return svg("g", { class: "sieve" }, ...holes);
 }

@@ -26,8 +26,8 @@ const TILES = {
   net: { x: 448, y: 338, w: 258, h: 138, row: "net", namespace: "network namespace" },
   devices: { x: 714, y: 338, w: 247, h: 138, row: "devices", dense: true },
   masks: { x: 969, y: 338, w: 247, h: 138, row: "masks", dense: true },
-  capabilities: { x: 448, y: 484, w: 388, h: 142, row: "capabilities" },
-  seccomp: { x: 844, y: 484, w: 150, h: 142, row: "seccomp" },
+  capabilities: { x: 448, y: 484, w: 368, h: 142, row: "capabilities" },
+  seccomp: { x: 824, y: 484, w: 170, h: 142, row: "seccomp" },
   other: { x: 1002, y: 484, w: 214, h: 142, row: "other" },
 };
 const HEAD = 30; // the height of a tile's title
@@ -42,9 +42,14 @@ function groupOfStep(step) {
   return step.rows.length === 1 ? GROUPS[data.rows[step.rows[0]].name] : "several";
 }
 
+/** Whether the type is large, for a class. */
+function isLarge() {
+  return document.documentElement.classList.contains("large");
+}
+
 /** The height of a tile's chips, and the size of their text. */
 function chipSize(tile) {
-  if (document.documentElement.classList.contains("large")) return { height: 31, gap: 5, size: tile.dense ? 18 : 19 };
+  if (isLarge()) return tile.dense ? { height: 25, gap: 4, size: 16 } : { height: 28, gap: 5, size: 17 };
   return tile.dense ? { height: 22, gap: 4, size: 13 } : { height: 26, gap: 6, size: 14 };
 }
 

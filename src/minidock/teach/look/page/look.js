@@ -10,17 +10,19 @@ const stories = data.stories.map((raw) => new Story(raw));
 
 function showPicture(isReopened) {
   if (isReopened && scene.story !== player.story) scene.open(player.story);
-  scene.show(player.position, player.lit());
+  scene.show(player.position, player.lit(), player.selection?.tile);
   if (isReopened) lanes.open(player.story, player.zoom);
   lanes.show(player.position);
 }
 
 function showDetails() {
-  const { story, position, selection, zoom } = player;
+  const { story, position, selection, zoom } = player, root = byId("details");
+  const hadFocus = root.contains(document.activeElement);
   if (selection?.thing !== undefined) details.showThing(story, selection.thing, position);
   else if (selection) details.showTile(story, selection.tile);
   else details.showStep(story, position, zoom);
-  byId("details").scrollTop = 0;
+  root.scrollTop = 0;
+  if (hadFocus && !root.contains(document.activeElement)) root.focus({ preventScroll: true });
 }
 
 function showControls() {
@@ -42,14 +44,16 @@ function showControls() {
 
 function setLabel(element, key) {
   element.setAttribute("aria-label", word(key));
-  if (!(element instanceof SVGElement)) element.title = word(key);
+  if (element.matches("button, input")) element.title = word(key);
 }
 
 function toggleTable() {
   byId("table").hidden = !byId("table").hidden;
   byId("table-button").setAttribute("aria-expanded", !byId("table").hidden);
   showControls();
-  if (!byId("table").hidden) byId("table").scrollIntoView();
+  if (byId("table").hidden) return;
+  byId("table").scrollIntoView();
+  byId("table").focus({ preventScroll: true });
 }
 
 function toggleLarge() {
@@ -80,10 +84,19 @@ function showKeys() {
   byId("keys").showModal();
 }
 
-/** The next or previous thing in the picture that is there, from the one with the focus. */
+/** The next or previous tile, or thing that is there, from the one with the focus. */
 function moveFocus(direction) {
-  const all = [...document.querySelectorAll("#scene .tile, #scene [data-at][tabindex='-1']")];
-  all[(all.indexOf(document.activeElement) + direction + all.length) % all.length].focus();
+  const all = [...document.querySelectorAll("#scene .handle, #scene [tabindex='-1']:not([data-state=off]), #scene .source")];
+  const at = all.indexOf(document.activeElement);
+  all[at < 0 && direction < 0 ? all.length - 1 : (at + direction + all.length) % all.length].focus();
+}
+
+/** The arrow keys of a group of radio buttons: the next one is chosen, and gets the focus. */
+function moveZoom(direction) {
+  const all = [...document.querySelectorAll("[data-zoom]")];
+  const next = all[(all.indexOf(document.activeElement) + direction + all.length) % all.length];
+  player.setZoom(next.dataset.zoom);
+  next.focus();
 }
 
 const KEYS = {
@@ -104,6 +117,8 @@ function onKey(event) {
   const isInScene = focus.closest("#scene [role=button]");
   if (key === "Enter" && isInScene) {
     isInScene.dispatchEvent(new MouseEvent("click", { bubbles: true }));
+  } else if (focus.closest("#zooms") && key.startsWith("Arrow")) {
+    moveZoom(/Left|Up/.test(key) ? -1 : 1);
   } else if (KEYS[key] && !((key === " ") && focus.closest("button, summary")) && !(key.startsWith("Arrow") && /Up|Down/.test(key) && !scenery(focus))) {
     KEYS[key]();
   } else return;
@@ -126,7 +141,7 @@ function bind() {
   byId("scrub").addEventListener("input", (event) => { player.pause(); player.seek(Number(event.target.value)); });
   byId("speed").addEventListener("change", () => setSpeed(0));
   document.addEventListener("keydown", onKey);
-  addEventListener("resize", () => { lanes.open(player.story, player.zoom); lanes.show(player.position); });
+  new ResizeObserver(() => { lanes.open(player.story, player.zoom); lanes.show(player.position); }).observe(byId("lanes"));
   byId("choice").hidden = stories.length < 2;
   byId("container").append(...stories.map((story, at) => el("option", { value: at }, printable(story.title))));
   byId("container").addEventListener("change", (event) => player.open(stories[event.target.value]));

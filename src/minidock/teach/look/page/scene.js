@@ -12,11 +12,13 @@ class Scene {
   /** Draw a story's empty picture. */
   open(story) {
     this.story = story;
+    const focused = document.activeElement.closest("#scene .tile")?.dataset.tile;
     this.root.replaceChildren(this.region(HOST, "host"), this.region(INSIDE, "inside"));
     this.links = this.root.appendChild(svg("g", { class: "links" }));
     this.tiles = {};
     for (const name of Object.keys(TILES)) this.tiles[name] = this.tile(name);
     this.lines = { fork: this.link("M 348 118 C 404 118 392 100 448 100"), veth: this.link("M 348 560 C 410 560 384 420 448 420") };
+    this.tiles[focused]?.handle.focus();
   }
 
   region(place, name) {
@@ -35,19 +37,25 @@ class Scene {
     const count = svg("text", { x: place.w - PAD, y: 21, class: "tile-count" });
     const body = svg("g", { class: "body" });
     const box = svg("rect", { width: place.w, height: place.h, rx: 10, class: "box" });
+    // The tile's own button is beside its things, which are buttons too: a button contains no other.
+    const label = word(place.row ?? name);
+    const handle = svg("g", { class: "handle", tabindex: 0, role: "button", "aria-label": label }, box, title, count);
     const group = svg("g", {
       class: `tile ${groupOf(name)} ${place.dense ? "dense" : ""}`, "data-tile": name, transform: `translate(${place.x} ${place.y})`,
-      tabindex: 0, role: "button", "aria-label": word(place.row ?? name),
-    }, box, title, count, body);
+      role: "group", "aria-label": label,
+    }, handle, body);
     group.addEventListener("click", () => this.onSelect({ tile: name }));
     this.root.append(group);
-    return { name, place, group, count, body, chips: new Map(), shown: null };
+    return { name, place, label, group, handle, count, body, chips: new Map() };
   }
 
-  /** Show what is there once so many steps are done; `lit`: the things to light up. */
-  show(position, lit) {
+  /** Show what is there once so many steps are done; `lit`: the things to light up; `selected`: a tile. */
+  show(position, lit, selected) {
     this.position = position;
-    for (const tile of Object.values(this.tiles)) this.showTile(tile, lit);
+    for (const tile of Object.values(this.tiles)) {
+      this.showTile(tile, lit);
+      tile.group.classList.toggle("selected", tile.name === selected);
+    }
     this.root.querySelector(".inside").classList.toggle("on", this.isOn("init", "command", "exec"));
     this.lines.fork.classList.toggle("on", this.isOn("init"));
     this.lines.veth.classList.toggle("on", this.isOn("interface") && this.isOn("veth"));
@@ -68,7 +76,7 @@ class Scene {
       : things.some(({ state, kind }) => state === ON && kind !== "capability") || tile.name.startsWith("host");
     tile.group.classList.toggle("on", Boolean(isOn));
     tile.group.classList.toggle("lit", things.some((thing) => thing.lit));
-    mark(tile.group, namespace);
+    mark(tile.handle, namespace, `${tile.label}: `);
     this.showCount(tile);
     const drawn = DRAWINGS[tile.name];
     const rest = things.filter((thing) => thing !== namespace && !(drawn && drawn.kinds.includes(thing.kind)));
@@ -105,7 +113,10 @@ class Scene {
       this.showChip(tile, chip, places[at]);
     });
     for (const [at, group] of tile.chips) {
-      if (!kept.has(at)) { group.remove(); tile.chips.delete(at); }
+      if (kept.has(at)) continue;
+      if (group === document.activeElement) tile.handle.focus();
+      group.remove();
+      tile.chips.delete(at);
     }
     tile.more ??= tile.body.appendChild(svg("text", { x: left + 2, y: top + 17, class: "more" }));
     tile.more.textContent = hidden ? `+${hidden}` : "";
@@ -141,14 +152,14 @@ class Scene {
 }
 
 /** The thing, its state, and whether it is lit, as attributes: for style, screen readers and tests. */
-function mark(group, thing) {
+function mark(group, thing, before = "") {
   if (!thing) return;
   group.setAttribute("data-thing", `${thing.kind}:${thing.name}`);
   group.setAttribute("data-at", thing.at);
   group.setAttribute("data-state", ["off", "ready", "on"][thing.state]);
   group.classList.toggle("lit", thing.lit);
   const label = `${word(`kind:${thing.kind}`)} ${thing.name} ${thing.note}`;
-  group.setAttribute("aria-label", printable(`${label}: ${word(["off", "ready", "on"][thing.state])}`));
+  group.setAttribute("aria-label", printable(`${before}${label}: ${word(["off", "ready", "on"][thing.state])}`));
 }
 
 /** The texts of a chip, cut to a width, and its width. A long note is left to the panel. */

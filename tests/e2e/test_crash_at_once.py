@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from minidock.engine.container import create, lookup
-from minidock.engine.lifecycle import pause, remove, start, stop
+from minidock.engine.lifecycle import kill, pause, remove, start, stop
 from minidock.engine.monitor.attach import Attachment
 from minidock.errors import Conflict, MinidockError, NotFound
 from minidock.paths import Store
@@ -100,7 +100,7 @@ def test_container_is_stopped_while_it_starts(stage: Stage, delay_ms: int) -> No
     aftermath(stage)
 
 
-@pytest.mark.parametrize("act", (stop.stop, stop.kill))
+@pytest.mark.parametrize("act", (stop.stop, kill.kill))
 def test_paused_container_that_another_unpauses_ends(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, act: Callable[[Store, str], None]
 ) -> None:
@@ -123,15 +123,15 @@ def test_paused_container_that_another_unpauses_ends(
 def test_stop_and_kill_at_once_both_succeed(stage: Stage) -> None:
     store = stage.store
 
-    def kill() -> None:
+    def kill_it() -> None:
         try:
-            stop.kill(store, "web")
+            kill.kill(store, "web")
         except Conflict as error:
             assert "is not running" in str(error)
 
     for _ in range(5):
         stage.command(lambda: run_detached(store))
-        begun = [stage.begin(lambda: stop.stop(store, "web")), stage.begin(kill)]
+        begun = [stage.begin(lambda: stop.stop(store, "web")), stage.begin(kill_it)]
         assert errors(all_of(begun)) == []
         (listed,) = aftermath(stage)
         assert (listed["Status"], listed["ExitCode"]) == ("exited", 137)

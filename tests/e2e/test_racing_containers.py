@@ -18,6 +18,7 @@ import pytest
 
 from minidock.cli.output.sizes import tree_bytes
 from minidock.engine.container import volumes
+from minidock.engine.container.populate_volumes import populate_volume
 from minidock.engine.copy.tar_in import Unpacker
 from minidock.engine.copy.tar_out import Packer
 from minidock.errors import MinidockError
@@ -89,7 +90,7 @@ def test_filling_a_volume_changes_no_file_that_a_link_leads_to(
         _reset(tmp_path / "trap", host)
         with Racer((Path(store.volume(name), "copying/d"), tmp_path / "trap")):
             try:
-                volumes.populate(store, name, str(tmp_path / "image"))
+                populate_volume(store, name, str(tmp_path / "image"))
             except (MinidockError, OSError):
                 pass  # it has seen that something was exchanged
 

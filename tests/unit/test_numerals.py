@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from minidock.cli.flags.limits import parse_ulimit
 from minidock.cli.flags.storage import parse_mount
+from minidock.cli.flags.ulimit import parse_ulimit
 from minidock.cli.flags.units import duration_nanoseconds, nano_cpus, port_range, size_bytes
 from minidock.cli.frame.pflag import parse_int
 from minidock.comma_separated import read_record

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from minidock.engine.container import volumes
+from minidock.engine.container.populate_volumes import populate_volume
 from minidock.errors import DamagedFile, NotFound, UsageError
 from minidock.paths import Store
 
@@ -101,7 +102,7 @@ def image_directory(tmp_path: Path) -> Path:
 def test_an_empty_volume_takes_over_the_image_s_files(store: Store, tmp_path: Path) -> None:
     source = image_directory(tmp_path)
     volumes.create(store, "data", options={}, labels={})
-    volumes.populate(store, "data", str(source))
+    populate_volume(store, "data", str(source))
     data = Path(volumes.path(store, "data"))
     assert sorted(p.name for p in data.iterdir()) == ["fifo", "file", "link", "sparse", "sub"]
     assert (data / "file").read_text() == "content"
@@ -120,7 +121,7 @@ def test_an_empty_volume_takes_over_the_image_s_files(store: Store, tmp_path: Pa
 def test_a_volume_with_files_keeps_its_own(store: Store, tmp_path: Path) -> None:
     volumes.create(store, "data", options={}, labels={})
     Path(volumes.path(store, "data"), "mine").touch()
-    volumes.populate(store, "data", str(image_directory(tmp_path)))
+    populate_volume(store, "data", str(image_directory(tmp_path)))
     assert os.listdir(volumes.path(store, "data")) == ["mine"]
 
 
@@ -129,7 +130,7 @@ def test_a_copy_that_was_cut_short_is_made_again(store: Store, tmp_path: Path) -
     half = Path(store.volume("data"), "copying")
     half.mkdir()
     (half / "half a file").touch()
-    volumes.populate(store, "data", str(image_directory(tmp_path)))
+    populate_volume(store, "data", str(image_directory(tmp_path)))
     assert "file" in os.listdir(volumes.path(store, "data"))
     assert "half a file" not in os.listdir(volumes.path(store, "data"))
 
@@ -140,7 +141,7 @@ def test_a_copy_that_was_complete_is_finished(store: Store, tmp_path: Path) -> N
     done.mkdir()
     (done / "second").touch()
     (data / "first").touch()
-    volumes.populate(store, "data", str(image_directory(tmp_path)))
+    populate_volume(store, "data", str(image_directory(tmp_path)))
     assert sorted(os.listdir(data)) == ["first", "second"]
 
 
@@ -155,7 +156,7 @@ def test_owners_devices_and_capabilities_come_along(store: Store, tmp_path: Path
     capability = bytes.fromhex("0100000200200000" + "00" * 12)  # cap_net_raw+ep
     os.setxattr(source / "program", "security.capability", capability)
     volumes.create(store, "data", options={}, labels={})
-    volumes.populate(store, "data", str(source))
+    populate_volume(store, "data", str(source))
     data = Path(volumes.path(store, "data"))
     program = (data / "program").stat()
     assert (program.st_uid, program.st_gid, stat.S_IMODE(program.st_mode)) == (5, 6, 0o4755)

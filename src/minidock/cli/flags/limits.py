@@ -1,14 +1,15 @@
-"""Flags of `run` and `create` for resource limits: memory, CPUs, pids, block I/O, rlimits.
+"""Flags of `run` and `create` for resource limits: memory, CPUs, pids, block I/O.
 
 They become HostConfig fields of Docker's ContainerCreate body. Values that Docker's daemon
 refuses are refused here, with the daemon's messages.
-Source: Docker Engine API 1.45, Resources; cgroups(7); getrlimit(2).
+Source: Docker Engine API 1.45, Resources; cgroups(7).
 """
 
 from __future__ import annotations
 
 import os
 
+from minidock.cli.flags.ulimit import parse_ulimit
 from minidock.cli.flags.units import nano_cpus, size_bytes, swap_bytes
 from minidock.cli.frame.pflag import (
     INT,
@@ -27,43 +28,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minidock.cli.flags.flag_values import LimitFlags, SharedLimits
     from minidock.cli.frame.pflag import F
-    from minidock.document_types.host_config import HostConfig, ThrottleDevice, Ulimit, WeightDevice
+    from minidock.document_types.host_config import HostConfig, ThrottleDevice, WeightDevice
 
 _MINIMUM_MEMORY = 6 << 20  # less is too little for init to report an error
-_RLIMITS = (
-    "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice",
-    "nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack",
-)  # fmt: skip
 
 
 class Unavailable(UsageError):
     """A well-formed limit that Docker's daemon refuses: `create` exits with 1."""
 
     exit_code = 1
-
-
-def parse_ulimit(text: str) -> Ulimit:
-    name, equals, limits = text.partition("=")
-    if not equals:
-        raise ValueError(f"invalid ulimit argument: {text}")
-    if name not in _RLIMITS:
-        raise ValueError(f"invalid ulimit type: {name}")
-    parts = limits.split(":")
-    if len(parts) > 2:
-        raise ValueError(
-            f"too many limit value arguments - {limits}, can only have up to two, `soft[:hard]`"
-        )
-    soft, hard = (atoi(part, call="ParseInt") for part in (parts[0], parts[-1]))
-    if hard != -1 and soft == -1:
-        raise ValueError(
-            "ulimit soft limit must be less than or equal to hard limit: "
-            f"soft: -1 (unlimited), hard: {hard}"
-        )
-    if hard != -1 and soft > hard:
-        raise ValueError(
-            f"ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}"
-        )
-    return {"Name": name, "Hard": hard, "Soft": soft}
 
 
 def _uint16(text: str) -> int:

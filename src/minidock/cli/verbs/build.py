@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import sys
 
-from minidock.cli.flags.limits import parse_ulimit
 from minidock.cli.flags.network_flags import parse_extra_host
+from minidock.cli.flags.ulimit import parse_ulimit
 from minidock.cli.flags.units import size_bytes
 from minidock.cli.frame.command import command
 from minidock.cli.frame.pflag import FlagType, in_section, switch, unsupported, value, values

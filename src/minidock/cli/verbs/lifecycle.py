@@ -61,7 +61,7 @@ def restart(arguments: tuple[str, ...], *, signal: str | None, time: int | None)
 @_SIGNAL
 def kill(arguments: tuple[str, ...], *, signal: str | None) -> int:
     """Send a signal to containers (default SIGKILL)"""
-    from minidock.engine.lifecycle.stop import kill as act
+    from minidock.engine.lifecycle.kill import kill as act
 
     store = Store()
     return for_each(arguments, _named(lambda ref: act(store, ref, signal=signal or "SIGKILL")))
@@ -113,7 +113,7 @@ def unpause(arguments: tuple[str, ...]) -> int:
 @command("CONTAINER [CONTAINER...]", at_least=1, complete=running_containers)
 def wait(arguments: tuple[str, ...]) -> int:
     """Wait until containers stop, and print their exit codes"""
-    from minidock.engine.lifecycle.stop import wait as act
+    from minidock.engine.lifecycle.wait import wait as act
 
     store = Store()
     return for_each(arguments, lambda ref: act(store, ref))

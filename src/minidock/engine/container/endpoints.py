@@ -1,4 +1,4 @@
-"""A container's networks, and its names there: the endpoints in its document.
+"""A container's networks: the endpoints in its document.
 
 NetworkSettings.Networks has both what was requested (IPAMConfig, Aliases) and, while the container
 runs, what was assigned. Pure functions of the document; engine/network configures the kernel.
@@ -8,7 +8,6 @@ Source: Docker Engine API 1.45 EndpointSettings; output of dockerd 26.1.
 
 from __future__ import annotations
 
-from minidock.engine.network.network_mode import DEFAULT
 from minidock.errors import Conflict
 
 TYPE_CHECKING = False
@@ -53,29 +52,6 @@ def requested_address(document: ContainerDocument, network: str) -> str:
     """Return the requested address on a network, "" for any."""
     endpoint = document["NetworkSettings"]["Networks"].get(network, NO_ENDPOINT)
     return (endpoint.get("IPAMConfig") or {}).get("IPv4Address") or ""
-
-
-def dns_names(document: ContainerDocument, network: str) -> list[str] | None:
-    """List its DNS names on a network; None on the default one, which has no DNS."""
-    if network == DEFAULT:
-        return None
-    endpoint = document["NetworkSettings"]["Networks"].get(network, NO_ENDPOINT)
-    short_id = document["Id"][:12]
-    candidates = [
-        document["Name"].lstrip("/"),
-        *(endpoint.get("Aliases") or []),
-        short_id,
-        document["Config"].get("Hostname") or short_id,
-    ]
-    return list(dict.fromkeys(candidates))
-
-
-def has_dns_names(document: ContainerDocument) -> bool:
-    """Whether it is on a network with DNS for container names."""
-    mode = document["HostConfig"].get("NetworkMode") or DEFAULT
-    if mode in ("host", "none") or mode.startswith("container:"):
-        return False
-    return any(name != DEFAULT for name in document["NetworkSettings"]["Networks"])
 
 
 def require_not_connected(container: Container, network: str) -> None:

@@ -12,7 +12,6 @@ import os
 
 from minidock.engine.container import volumes
 from minidock.engine.container.validation import clean, in_container
-from minidock.engine.store.timestamps import NEVER
 from minidock.errors import Conflict, KernelError, NotFound, SourceNotFound
 from minidock.kernel.mount import bind_mount
 from minidock.kernel.node import make_mount_point
@@ -136,28 +135,6 @@ def bind_subpaths(container: Container) -> None:
         finally:
             os.close(content)
         point["SubpathAt"] = place
-
-
-def populate_volumes(store: Store, document: ContainerDocument, rootfs: str) -> None:
-    """Copy the image's files at a mount point to an empty volume, before the first start.
-
-    Only then: later changes by the container, even deleting all files, stay.
-    """
-    if document["State"]["StartedAt"] != NEVER:
-        return
-    for point in document["Mounts"]:
-        if point["Type"] != "volume" or point.get("NoCopy") or point.get("Subpath"):
-            continue
-        if "nocopy" in (point["Mode"] or "").split(","):
-            continue
-        try:
-            content = open_in_root(rootfs, in_container(point["Destination"]))
-        except KernelError:
-            continue  # the image does not have this path
-        try:
-            volumes.populate(store, point["Name"], f"/proc/self/fd/{content}")
-        finally:
-            os.close(content)
 
 
 def runtime_mounts(document: ContainerDocument) -> list[Mount]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from minidock.engine.container.containers import Container
-from minidock.engine.container.endpoints import has_dns_names
+from minidock.engine.container.network_aliases import has_dns_names
 from minidock.engine.network import hosts_file, networks, resolv_conf
 
 TYPE_CHECKING = False

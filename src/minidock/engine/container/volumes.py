@@ -3,13 +3,9 @@
     volumes/<name>/volume.json    what `volume inspect` shows; written last
                    _data/         what containers see
                    made-for       the container for which it was created (undo_create)
-                   copying/       an image's files while they are copied for an empty _data
+                   copying/       an image's files, being copied (populate_volumes.py)
                    copied/        the complete copy; each file is renamed to _data
     volumes/.removed-<name>/      during removal, after one rename
-
-As in Docker, an empty volume gets a copy of the image's files at its mount point. They are first
-copied beside _data: a crash leaves `copying`, which is discarded, or `copied`, which is completed
-at the next start. The image's files are untrusted (engine/store/tree_copy.py).
 
 Only the "local" driver is supported; volume_mounts.py handles its options.
 Sources: Docker Engine API 1.45, Volume; docs.docker.com/storage/volumes.
@@ -26,11 +22,8 @@ from minidock.engine.store.event_log import emit
 from minidock.engine.store.locks import exclusive
 from minidock.engine.store.store import prepare
 from minidock.engine.store.timestamps import timestamp
-from minidock.engine.store.tree_copy import copy_attributes, copy_tree, open_directory
 from minidock.engine.store.tree_removal import remove_tree
 from minidock.errors import Conflict, DamagedFile, NotFound, UsageError
-from minidock.kernel.disk import sync_file_system
-from minidock.kernel.mountinfo import is_mount_point
 from minidock.paths import Store, is_component
 
 TYPE_CHECKING = False
@@ -297,46 +290,3 @@ def _made_for(store: Store, name: str) -> str:
 
 def _document_path(store: Store, name: str) -> str:
     return f"{store.volume(name)}/volume.json"
-
-
-def populate(store: Store, name: str, source: str) -> None:
-    """Copy a directory of the image to an empty volume: files, owners, modes, xattrs, links.
-
-    source: path of the directory, such as /proc/self/fd/7; any other file is ignored. Does nothing
-    if the volume has files.
-    """
-    home, data = store.volume(name), path(store, name)
-    copying, copied = f"{home}/copying", f"{home}/copied"
-    with exclusive(f"{home}/.lock"):
-        if not os.path.isdir(copied):
-            if os.listdir(data) or not os.path.isdir(source):
-                return
-            if is_mount_point(data):  # rename(2) does not work across mounts
-                options = inspect(store, name)["Options"] or {}
-                if options.get("type") != "tmpfs":  # a tmpfs starts empty, as in Docker
-                    _copy(source, data)
-                return
-            remove_tree(store, copying)
-            os.mkdir(copying, 0o700)
-            _copy(source, copying)
-            sync_file_system(copying)
-            os.rename(copying, copied)
-        with open_directory(copied) as ready, open_directory(data) as there:
-            for entry in os.listdir(ready):
-                if not _has(there, entry):
-                    os.rename(entry, entry, src_dir_fd=ready, dst_dir_fd=there)
-            copy_attributes(ready, there)
-        remove_tree(store, copied)
-
-
-def _copy(source: str, target: str) -> None:
-    with open_directory(source) as from_fd, open_directory(target) as to_fd:
-        copy_tree(from_fd, to_fd)
-
-
-def _has(directory: int, name: str) -> bool:
-    try:
-        os.stat(name, dir_fd=directory, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True

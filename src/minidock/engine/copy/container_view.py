@@ -27,9 +27,9 @@ from minidock.engine.container.mounts import (
     bind_subpaths,
     make_bind_sources,
     mount_volumes_privately,
-    populate_volumes,
 )
 from minidock.engine.container.own_layer import mount_own_layer
+from minidock.engine.container.populate_volumes import populate_volumes
 from minidock.engine.container.validation import in_container
 from minidock.engine.image.images import ImageStore
 from minidock.engine.store.journal import writer

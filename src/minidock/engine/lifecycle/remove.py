@@ -7,7 +7,7 @@ import time
 from minidock.engine.container.containers import Container, find_id
 from minidock.engine.container.lookup import wait_until_settled
 from minidock.engine.container.removal import belongs_to, remove_damaged, remove_owned
-from minidock.engine.lifecycle.stop import KILL_SECONDS, DidNotEnd, kill_container
+from minidock.engine.lifecycle.kill import KILL_SECONDS, DidNotEnd, kill_container
 from minidock.engine.store.locks import Ownership
 from minidock.errors import Conflict, DamagedFile, NotFound
 from minidock.signals import SIGKILL

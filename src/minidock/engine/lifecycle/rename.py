@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
-from minidock.engine.container.endpoints import dns_names, has_dns_names
 from minidock.engine.container.events import emit_container
 from minidock.engine.container.lookup import find
 from minidock.engine.container.name_links import claim_name
+from minidock.engine.container.network_aliases import dns_names, has_dns_names, refresh_dns_names
 from minidock.engine.container.validation import check_name
 from minidock.engine.network import networks
 from minidock.engine.store.locks import exclusive
@@ -35,9 +35,7 @@ def rename(store: Store, reference: str, new_name: str) -> None:
         old_name = container.name
         claim_name(store, new_name, container.id)
         container.document["Name"] = "/" + new_name
-        for network, endpoint in container.document["NetworkSettings"]["Networks"].items():
-            if endpoint.get("DNSNames"):
-                endpoint["DNSNames"] = dns_names(container.document, network)
+        refresh_dns_names(container.document)
         container.save()
         if has_dns_names(container.document):
             networks.set_dns_names(

@@ -11,14 +11,10 @@ import os
 
 from minidock.engine.container.bundle import write_bundle
 from minidock.engine.container.containers import Container
-from minidock.engine.container.mounts import (
-    bind_subpaths,
-    make_bind_sources,
-    mount_volumes,
-    populate_volumes,
-)
+from minidock.engine.container.mounts import bind_subpaths, make_bind_sources, mount_volumes
 from minidock.engine.container.network_files import write_network_files
 from minidock.engine.container.own_layer import layers_of, mount_own_layer
+from minidock.engine.container.populate_volumes import populate_volumes
 from minidock.engine.container.teardown import tear_down
 from minidock.engine.monitor.joined_namespaces import JoinTargets
 from minidock.engine.monitor.networking import NetworkSandbox

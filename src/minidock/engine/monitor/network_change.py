@@ -16,11 +16,11 @@ from __future__ import annotations
 
 from minidock.engine.container import network_files
 from minidock.engine.container.endpoints import (
-    dns_names,
     network_names,
     require_connected,
     require_not_connected,
 )
+from minidock.engine.container.network_aliases import dns_names, refresh_dns_names
 from minidock.engine.monitor import protocol
 from minidock.engine.monitor.child_task import ChildTask
 from minidock.engine.network import networks
@@ -217,9 +217,7 @@ class _NetworkChange:
         with container.editing():
             container.reload()
             container.document["NetworkSettings"] = settings
-            for network, endpoint in settings["Networks"].items():
-                if endpoint.get("DNSNames"):
-                    endpoint["DNSNames"] = dns_names(container.document, network)
+            refresh_dns_names(container.document)
             container.save()
             if container.name != name:
                 document = container.document

@@ -17,12 +17,11 @@ from __future__ import annotations
 
 from minidock.engine.container.endpoints import (
     connected_endpoint,
-    dns_names,
-    has_dns_names,
     network_names,
     requested_address,
     requested_endpoint,
 )
+from minidock.engine.container.network_aliases import dns_names, has_dns_names
 from minidock.engine.network import networks, published_ports
 from minidock.engine.network.network_mode import DEFAULT
 from minidock.engine.network.network_mode import parse_network_mode as mode_of

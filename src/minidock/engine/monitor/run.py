@@ -11,7 +11,7 @@ import time
 
 from minidock.engine.container.cgroups import cgroup_of
 from minidock.engine.container.containers import Container, set_running
-from minidock.engine.container.endpoints import has_dns_names
+from minidock.engine.container.network_aliases import has_dns_names
 from minidock.engine.container.teardown import tear_down
 from minidock.engine.monitor.json_file_log import LogFile, limits_of
 from minidock.engine.monitor.launch import RunResources, launch

@@ -13,6 +13,7 @@ import os
 from errno import EADDRINUSE
 
 from minidock.engine.container import endpoints
+from minidock.engine.container.network_aliases import has_dns_names
 from minidock.engine.monitor.networking import wanted_ports
 from minidock.engine.network import (
     bridge,
@@ -137,7 +138,7 @@ class PlannedWiring:
             self._acts.add(networks.set_loopback_up, link.set_up, PLACE, "lo")
         for number, name in enumerate(self._order):
             self._connect(name, f"eth{number}", is_gateway=name == self.gateway_network)
-        if endpoints.has_dns_names(self._container.document):
+        if has_dns_names(self._container.document):
             self._serve_names()
 
     # One network's bridge

@@ -1,5 +1,7 @@
 """What a tmpfs takes over from the directory it covers: the mode and, with tmpcopyup, the files.
 
+engine/container/mounts.py reads --tmpfs, and runtime/rootfs.py mounts the tmpfs.
+
 The directory is opened before the mount, and read through that descriptor afterwards. The files
 come from an untrusted image, so no link is followed and nothing is opened that could block. Owners,
 modes, times, extended attributes and devices are copied; hard links become separate files.

@@ -37,9 +37,11 @@ import pytest
 from minidock.paths import Store
 from support import docker_daemon, machine, selection, stores
 from support.base_images import BaseImages
+from support.browser import Browser
 from support.command import REPOSITORY, Minidock, command_line, environment
 from support.crash import Stage
 from support.engine import Engine
+from support.look_page import Page
 from support.orphans import adopting
 from support.patience import long, measure, patience
 
@@ -334,6 +336,26 @@ def base_images() -> Iterator[BaseImages]:
         owners.write("".join(f"{m}\tbase images\n" for m in stores.marks(Store(root))))
     yield BaseImages(root)
     stores.wipe(Store(root))
+
+
+# --- pages in a browser --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def browser(
+    tmp_path_factory: pytest.TempPathFactory, require: Callable[[str], str]
+) -> Iterator[Browser]:
+    """A headless Chromium."""
+    require("chromium")
+    require("chromedriver")
+    with Browser(tmp_path_factory.mktemp("browser")) as started:
+        yield started
+
+
+@pytest.fixture
+def page(browser: Browser, minidock: Minidock, busybox_image: str, tmp_path: Path) -> Page:
+    """A page of look --export, with the test's store."""
+    return Page(browser, minidock, tmp_path / "look.html")
 
 
 # --- other engines -------------------------------------------------------------------------------

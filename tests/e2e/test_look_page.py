@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from minidock.teach.look.export import export
 from minidock.teach.subject import Subject
 from support.browser import Browser
 from support.command import Minidock
+from support.look_page import Page
 from support.lsns import namespaces_of
 from support.made_journal import CLONE, entries
 
@@ -30,72 +31,6 @@ EVIL = "<img src=x onerror=document.title='owned'>\u202egnp.exe"
 TYPES = {
     "pid": "PID", "mnt": "mount", "net": "network", "uts": "UTS", "ipc": "IPC", "cgroup": "cgroup",
 }  # fmt: skip
-
-
-class Page:
-    """A container's page, open in a browser."""
-
-    def __init__(self, browser: Browser, minidock: Minidock, file: Path) -> None:
-        self.browser = browser
-        self.minidock = minidock
-        self.file = file
-
-    def show(self, *names: str, flags: tuple[str, ...] = (), hash: str = "") -> None:
-        self.minidock.ok("look", "--export", str(self.file), *flags, *names)
-        self.browser.open("about:blank")
-        self.browser.requests()
-        self.browser.complaints()
-        self.browser.open(f"file://{self.file}{hash}")
-
-    def on(self, kind: str) -> set[str]:
-        """The names of the things of a kind that the picture shows as being there."""
-        found = self.things("#scene [data-state=on]")
-        return {name.removeprefix(f"{kind}:") for name in found if name.startswith(f"{kind}:")}
-
-    def things(self, selector: str) -> list[str]:
-        """The things (kind:name) that elements show."""
-        found: list[str] = self.browser.script(
-            "return [...document.querySelectorAll(arguments[0])].map(e => e.dataset.thing)",
-            selector,
-        )
-        return found
-
-    def text(self, selector: str) -> str:
-        return str(
-            self.browser.script("return document.querySelector(arguments[0]).textContent", selector)
-        )
-
-    def position(self) -> int:
-        return int(self.text("#position").split("/")[0])
-
-    def listed(self, kind: str) -> set[str]:
-        """The second words of the things of a kind in the table of what is there now."""
-        rows = self.browser.script(
-            "return [...document.querySelectorAll('#table table')[1].tBodies[0].rows]"
-            ".map(row => [...row.cells].map(cell => cell.textContent))"
-        )
-        there = [thing for thing, _, state in rows if state == "there"]
-        there = [thing for thing in there if " namespace " not in thing]
-        return {
-            thing.removeprefix(f"{kind} ").split()[0]
-            for thing in there
-            if thing.startswith(f"{kind} ")
-        }
-
-
-@pytest.fixture(scope="module")
-def browser(
-    tmp_path_factory: pytest.TempPathFactory, require: Callable[[str], str]
-) -> Iterator[Browser]:
-    require("chromium")
-    require("chromedriver")
-    with Browser(tmp_path_factory.mktemp("browser")) as started:
-        yield started
-
-
-@pytest.fixture
-def page(browser: Browser, minidock: Minidock, busybox_image: str, tmp_path: Path) -> Page:
-    return Page(browser, minidock, tmp_path / "look.html")
 
 
 def run(minidock: Minidock, *flags: str) -> int:
@@ -368,20 +303,14 @@ def test_it_follows_what_the_reader_prefers(page: Page) -> None:
     paper = "return getComputedStyle(document.body).backgroundColor"
     moves = "return getComputedStyle(document.querySelector('.chip')).transitionDuration"
 
-    def prefer(**features: str) -> None:
-        wanted = [
-            {"name": name.replace("_", "-"), "value": value} for name, value in features.items()
-        ]
-        browser.command("Emulation.setEmulatedMedia", features=wanted)
-
-    prefer(prefers_color_scheme="light", prefers_reduced_motion="no-preference")
+    browser.prefer(prefers_color_scheme="light", prefers_reduced_motion="no-preference")
     light, moving = browser.script(paper), browser.script(moves)
-    prefer(prefers_color_scheme="dark", prefers_reduced_motion="reduce")
+    browser.prefer(prefers_color_scheme="dark", prefers_reduced_motion="reduce")
     dark, still = browser.script(paper), browser.script(moves)
     assert light != dark and moving != "0s" and still == "0s"
     browser.press("d")
     assert browser.script(paper) == light
-    prefer()
+    browser.prefer()
 
 
 def test_waiting_is_drawn_as_waiting(page: Page) -> None:

@@ -32,7 +32,7 @@ _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the key that the standard gi
 KEYS = {
     "Enter": "\ue007", "Escape": "\ue00c", "Space": " ", "Tab": "\ue004", "Home": "\ue011",
     "End": "\ue010", "ArrowLeft": "\ue012", "ArrowUp": "\ue013", "ArrowRight": "\ue014",
-    "ArrowDown": "\ue015",
+    "ArrowDown": "\ue015", "Shift": "\ue008",
 }  # fmt: skip
 _OPTIONS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
 
@@ -122,8 +122,31 @@ class Browser:
             for key in keys
             for kind in ("keyDown", "keyUp")
         ]
+        self._act(acts)
+
+    def press_together(self, held: str, key: str) -> None:
+        """Press a key while another one is held down."""
+        codes = [KEYS.get(each, each) for each in (held, key)]
+        acts = [{"type": "keyDown", "value": code} for code in codes]
+        self._act(acts + [{"type": "keyUp", "value": code} for code in reversed(codes)])
+
+    def _act(self, acts: list[dict[str, str]]) -> None:
         actions = [{"type": "key", "id": "keyboard", "actions": acts}]
         self._ask("POST", "/actions", {"actions": actions})
+
+    def prefer(self, **features: str) -> None:
+        """What the reader prefers, as media features; without any, what the browser has."""
+        wanted = [
+            {"name": name.replace("_", "-"), "value": value} for name, value in features.items()
+        ]
+        self.command("Emulation.setEmulatedMedia", features=wanted)
+
+    def resize(self, width: int = 0, height: int = 0) -> None:
+        """Make the page so many pixels large; without numbers, as large as the window."""
+        self.command(
+            "Emulation.setDeviceMetricsOverride",
+            width=width, height=height, deviceScaleFactor=1 if width else 0, mobile=False,
+        )  # fmt: skip
 
     def await_true(self, expression: str, seconds: float = 10) -> None:
         """Wait until an expression of the page is true."""
@@ -145,5 +168,6 @@ class Browser:
         """Errors of scripts, and what the content security policy has blocked."""
         return [entry["message"] for entry in self._ask("POST", "/se/log", {"type": "browser"})]
 
-    def screenshot(self, path: Path) -> None:
-        path.write_bytes(base64.b64decode(self._ask("GET", "/screenshot")))
+    def png(self) -> bytes:
+        """What the browser shows."""
+        return base64.b64decode(self._ask("GET", "/screenshot"))

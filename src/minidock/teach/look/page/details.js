@@ -8,6 +8,11 @@ class Details {
     this.player = player;
   }
 
+  /** Show these children; those that are null are left out (replaceChildren would write "null"). */
+  fill(...children) {
+    this.root.replaceChildren(...children.filter((child) => child !== null));
+  }
+
   /** Show the step that was done last; at the beginning, the story. */
   showStep(story, position, zoom) {
     const step = story.steps[position - 1];
@@ -93,7 +98,7 @@ class Details {
     const [kind, name, tile] = story.things[at];
     const [state, note] = story.at(at, position);
     const row = TILES[tile].row;
-    this.root.replaceChildren(this.backButton(),
+    this.fill(this.backButton(),
       el("h2", {}, printable(name || word(`kind:${kind}`))),
       el("p", { class: "where" }, `${word(`kind:${kind}`)} · ${word(["off", "ready", "on"][state])}`),
       note ? el("p", { class: "made" }, printable(note)) : null,
@@ -106,7 +111,7 @@ class Details {
     const row = TILES[tile].row, at = data.rows.findIndex(({ name }) => name === row);
     const steps = at < 0 ? [...new Set((story.thingsOfTile[tile] ?? []).flatMap((thing) => story.stepsOf(thing)))].sort((a, b) => a - b)
       : story.stepsOfRow[at];
-    this.root.replaceChildren(this.backButton(), el("h2", {}, word(row ?? tile)),
+    this.fill(this.backButton(), el("h2", {}, word(row ?? tile)),
       at < 0 ? null : el("p", { class: "why" }, data.rows[at].about),
       at < 0 ? null : el("p", { class: "made" }, printable(story.phrases[row])),
       row ? this.withoutRow(row) : null,
@@ -133,7 +138,11 @@ class Details {
       const part = steps.slice(from, from + LISTED_FIRST);
       list.append(...part.map((at, order) => this.stepItem(story, at, from + order === 0)));
       if (from + LISTED_FIRST < steps.length) {
-        const more = el("li", {}, button(word("more"), () => { more.remove(); grow(from + LISTED_FIRST); }));
+        const more = el("li", {}, button(word("more"), () => {
+          more.remove();
+          grow(from + LISTED_FIRST);
+          list.children[from + LISTED_FIRST].querySelector("summary").focus();
+        }));
         list.append(more);
       }
     };

@@ -138,7 +138,7 @@ function bind() {
                  "table-button": toggleTable, "large-button": toggleLarge, "theme-button": toggleTheme, "keys-button": showKeys };
   for (const [id, act] of Object.entries(acts)) byId(id).addEventListener("click", act);
   for (const each of document.querySelectorAll("[data-zoom]")) each.addEventListener("click", () => player.setZoom(each.dataset.zoom));
-  byId("scrub").addEventListener("input", (event) => { player.pause(); player.seek(Number(event.target.value)); });
+  byId("scrub").addEventListener("input", ({ target: { value } }) => { player.pause(); player.seek(Number(value)); }); // pause() sets it back
   byId("speed").addEventListener("change", () => setSpeed(0));
   document.addEventListener("keydown", onKey);
   new ResizeObserver(() => { lanes.open(player.story, player.zoom); lanes.show(player.position); }).observe(byId("lanes"));

@@ -47,7 +47,7 @@ def test_explain_fits_its_page_and_tells_each_op_of_the_journal(
 ) -> None:
     container = minidock.ok("run", "-d", "--net", "none", "--name", "told", busybox_image)
     minidock.ok("wait", "told")
-    text = minidock.ok("explain", "told")
+    text = minidock.ok("explain", "--all", "told")
     for line in text.splitlines():  # a word of a command is never cut, all else fits
         word = line.strip().removeprefix("$ ").removesuffix(" \\")
         assert len(line) <= WIDTH or " " not in word, line
@@ -94,7 +94,7 @@ def test_a_step_that_failed_ends_the_story_with_its_errno_and_a_hint(
     said = "mount(2) tmpfs on /x: Invalid argument (EINVAL)"
     assert (refused["op"], refused["errno"]) == ("mount.mount_filesystem", 22)
     assert refused["said"] == said
-    *_, ending = minidock.ok("explain", "told").split("\n\n")
+    *_, ending = minidock.ok("explain", "--all", "told").split("\n\n")
     assert ending.splitlines() == [
         f"The command was not started: {said}",
         f"  It failed in operation {number}, mount.mount_filesystem of init; "
@@ -130,8 +130,8 @@ def test_a_part_of_the_story_and_its_overview(minidock: Minidock, busybox_image:
 def test_a_terminal_sees_it_in_colours(minidock: Minidock, busybox_image: str) -> None:
     pexpect = pytest.importorskip("pexpect")
     minidock.ok("run", "--net", "none", "--name", "told", busybox_image)
-    plain = minidock.ok("explain", "told")
-    command = [*command_line(), "explain", "told"]
+    plain = minidock.ok("explain", "--all", "told")
+    command = [*command_line(), "explain", "--all", "told"]
     env = {**environment(minidock.root), "NO_COLOR": ""}
     seen = pexpect.run(shlex.join(command), env=env, timeout=patience(30)).decode()
     assert "\x1b[1;32minit · runtime.rootfs" in seen
@@ -174,8 +174,8 @@ def test_a_story_in_russian(minidock: Minidock, busybox_image: str) -> None:
     flags = ("-p", "80", "-v", "data:/data", "-m", "64m", "--name", "told")
     live = minidock("run", "--explain", *flags, busybox_image, "true", env=russian)
     minidock.ok("wait", "told")
-    text = minidock.ok("explain", "--lang", "ru", "told")
-    assert minidock.ok("explain", "told", env=russian) == text
+    text = minidock.ok("explain", "--all", "--lang", "ru", "told")
+    assert minidock.ok("explain", "--all", "told", env=russian) == text
     for told in (live.stderr, text):
         lines = told.partition("\n\n")[2].partition("дольше всех")[0].splitlines()
         english = [line for line in lines if re.search("[a-z]", line) and not SAME.match(line)]

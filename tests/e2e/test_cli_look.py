@@ -73,7 +73,7 @@ def test_rows_count_what_explain_prints(minidock: Minidock, busybox_image: str) 
     assert shown["uts"] == (2, "its own namespace; hostname here")
     assert shown["capabilities"][1] == "14 of 41 are left"
     assert shown["pivot_root"] == (1, "the host's tree is gone from it")
-    total = re.search(r"^(\d+) operations", minidock.ok("explain", "box"), re.MULTILINE)
+    total = re.search(r"^(\d+) operations", minidock.ok("explain", "--all", "box"), re.MULTILINE)
     assert total is not None and f"{total[1]} operations; in several rows: 1" in text
     unfolded = minidock.ok("look", "--text", "--unfold", "masks", "--unfold", "seccomp", "box")
     masks = unfolded.split("- masks")[1].split("\n\n")[0]

@@ -314,7 +314,7 @@ def test_out_of_memory_is_reported_between_two_runs(
 def test_explain_tells_each_restart(minidock: Minidock, store: Store, image: str) -> None:
     minidock.ok("run", "-d", "--name", "web", "--restart", "on-failure:2", image, *FAILING)
     await_status(store, "web", "exited")
-    lines = minidock.ok("explain", "web")
+    lines = minidock.ok("explain", "--all", "web")
     assert lines.count("timer.wake_after(milliseconds=") == 2
     assert lines.count("mount.pivot_root(") == 3
     assert "Wait before the next run" in lines

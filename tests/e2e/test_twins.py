@@ -95,7 +95,7 @@ def test_what_explain_prints_makes_the_container_when_it_is_pasted(
     minidock.ok("start", "box")  # overlayfs gives an upperdir its uuid at the first mount only
     paths = store.container(container)
     names = own_names(container, paths.home)
-    text = minidock.ok("explain", "box")
+    text = minidock.ok("explain", "--all", "box")
     native = fingerprint(store, _process_in(container), names)
     minidock.ok("kill", "box")
     minidock.ok("wait", "box")

@@ -17,6 +17,8 @@ from minidock.errors import MinidockError
 from minidock.paths import Store
 from minidock.teach.explain import explain
 from minidock.teach.language import language
+from minidock.teach.look.rows import ROWS
+from minidock.teach.look.text import write_text
 from minidock.teach.subject import Subject, read_ops
 from support.fuzz import CORPUS, fuzz, mutated
 
@@ -54,10 +56,14 @@ def test_journals(tmp_path: Path) -> None:
         ops = read_ops(str(path), lambda story: True)
         if not ops:
             return  # `explain` says that it was never started
+        subject = Subject("box", {"/var/lib/minidock": "$STORE"}, ops, arguments=("box",))
+        for unfold in ((), ROWS):
+            replace_unencodable(out := io.TextIOWrapper(io.BytesIO(), "utf-8"))
+            with contextlib.redirect_stdout(out):
+                write_text(subject, unfold, language=told_in)
         for as_json, only_phases in ((True, False), (False, False), (False, True)):
             replace_unencodable(out := io.TextIOWrapper(io.BytesIO(), "utf-8"))
             with contextlib.redirect_stdout(out):
-                subject = Subject("box", {"/var/lib/minidock": "$STORE"}, ops)
                 explain(subject, as_json=as_json, only_phases=only_phases, language=told_in)
 
     lines = sample.splitlines(keepends=True)

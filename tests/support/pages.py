@@ -37,6 +37,7 @@ _DIFFERENT: tuple[tuple[str, str, bool], ...] = (
     (r"\b(?:172|192|10)(?:\.\d+){3}(?:/\d+)?", "address", True),
     (r"\+?\d+(?:\.\d+)? (?:µs|ms|s)\b", "time", False),
     (r"(?m)^ {0,5}\d+   (?=\w+\.\w+\()", "number ", False),
+    (r"(?m)^ {0,5}\d+ (?=(?:engine|monitor|task|init) )", "number ", False),
     (r"(?m)(?<=-> )\d+$", "pid", False),
     (r"(?<=/proc/)\d+|(?<=netns )\d+", "pid", False),
     (r"(?<=\.py:)\d+", "line", False),
@@ -44,6 +45,11 @@ _DIFFERENT: tuple[tuple[str, str, bool], ...] = (
     (r"(?m)^ *\d+(?= root +ps$)", "pid", False),
     (r"> /sys/fs/cgroup/\S+", "cgroup file", False),  # v1's or v2's
     (r'(?<="ifindex": )\d+', "index", False),
+    (r"(?m)(?<=^\+ cgroup ) .*", "cgroup row", False),  # v1's or v2's
+    (r"(?<=mounts: )\d+|(?<=hidden: )\d+|(?<=read-only: )\d+", "number", False),
+    (r"(?<=devices and links: )\d+; rules: \d+", "numbers", False),
+    (r"\d+(?= instructions)|\d+ of \d+(?= are left)", "number", False),
+    (r"\b\d+ operations?; in several rows: \d+", "operations", False),
     (r"\b\d+ operations? of \d+.*|operation \d+(?= of|,)", "operations", False),
     (r"(?s)\b(?:\d+ operations?|longest): .*?(?=\nuntil|\nlongest|\n```|\n\n)", "totals", False),
 )
@@ -71,6 +77,7 @@ def masked(text: str) -> str:
     text = re.sub(r" \\\n +", " ", text)  # where a long command is folded depends on its words
     text = re.sub(r"(?m)^( +\d+   [\w.]+\().*?(?= +[\w-]+\(\d\) )", r"\1…)", text)  # cut arguments
     text = re.sub(r"(?m)^((?:engine|monitor|init) +[\w.]+ +)\d+(?= )", r"\1<count>", text)
+    text = re.sub(r"(?m)^([-+] (?!cgroup )\w+ +)\d+(?=  )", r"\1<count>", text)  # of rows
     for pattern, name, which in _DIFFERENT:
         text = re.sub(pattern, _namer(name, which=which), text)
     return re.sub(r"─+", "─", re.sub(r"[ \t]+", " ", text))

@@ -48,7 +48,8 @@ class Subject:
     """The subject of an explanation.
 
     title: its first line. paths: long path -> its variable. ops: the journal entries.
-    container: set for a container's run, to report how it ended.
+    container: set for a container's run, to report how it ended. arguments: those of `explain`
+    that select this subject.
     """
 
     def __init__(
@@ -57,11 +58,14 @@ class Subject:
         paths: dict[str, str],
         ops: list[JournalEntry],
         container: Container | None = None,
+        *,
+        arguments: tuple[str, ...] = (),
     ) -> None:
         self.title = title
         self.paths = paths
         self.ops = ops
         self.container = container
+        self.arguments = arguments
 
 
 def run_of(container: Container) -> Subject:
@@ -78,7 +82,8 @@ def run_of(container: Container) -> Subject:
             f"container {container.name} has no journal: it was never started",
             hint=f"minidock start {container.name}",
         )
-    return Subject(title_of(container), paths_of(container), ops, container)
+    names = (container.name,)
+    return Subject(title_of(container), paths_of(container), ops, container, arguments=names)
 
 
 def exec_of(container: Container, wanted: str) -> Subject:
@@ -93,7 +98,8 @@ def exec_of(container: Container, wanted: str) -> Subject:
             f"container {container.name} has no exec {wanted} in its journal",
             hint=f"the last ones: {known}" if known else f"minidock exec {container.name} …",
         )
-    return _story_of(container, path, stories[-1])
+    found = stories[-1]
+    return _story_of(container, path, found, "--exec", found.partition(" ")[2][:12])
 
 
 def health_of(container: Container) -> Subject:
@@ -104,7 +110,7 @@ def health_of(container: Container) -> Subject:
             f"container {container.name} has not run a health check",
             hint="minidock run --health-cmd …, and wait for its first interval",
         )
-    return _story_of(container, path, stories[-1])
+    return _story_of(container, path, stories[-1], "--health")
 
 
 def copy_of(container: Container) -> Subject:
@@ -115,7 +121,7 @@ def copy_of(container: Container) -> Subject:
             f"container {container.name} has no journal of a copy",
             hint=f"minidock cp FILE {container.name}:/",
         )
-    return _story_of(container, path, stories[-1])
+    return _story_of(container, path, stories[-1], "--cp")
 
 
 def build_of(store: Store) -> Subject:
@@ -127,7 +133,8 @@ def build_of(store: Store) -> Subject:
             hint="minidock build .; cached steps perform no operations",
         )
     ops = read_ops(path, lambda story: _key(story) == stories[-1])
-    return Subject(stories[-1], {store.root: "$STORE", store.run: "$RUN"}, ops)
+    paths = {store.root: "$STORE", store.run: "$RUN"}
+    return Subject(stories[-1], paths, ops, arguments=("--build",))
 
 
 def network_of(store: Store, name: str) -> Subject:
@@ -140,9 +147,10 @@ def network_of(store: Store, name: str) -> Subject:
         raise NotFound(
             f"network {network} has no journal",
             hint="the first container on a predefined network creates it: "
-            "minidock explain CONTAINER",
+            "minidock explain --unfold net CONTAINER",
         )
-    return Subject(f"network {network}", {store.root: "$STORE", store.run: "$RUN"}, ops)
+    paths = {store.root: "$STORE", store.run: "$RUN"}
+    return Subject(f"network {network}", paths, ops, arguments=("--network", network))
 
 
 def title_of(container: Container) -> str:
@@ -160,9 +168,11 @@ def paths_of(container: Container) -> dict[str, str]:
     }
 
 
-def _story_of(container: Container, path: str, wanted: str) -> Subject:
+def _story_of(container: Container, path: str, wanted: str, *flags: str) -> Subject:
+    """A story of a container's journal. flags: those of `explain` that select it."""
     ops = read_ops(path, lambda story: _key(story) == wanted)
-    return Subject(f"{title_of(container)} · {wanted}", paths_of(container), ops)
+    title, arguments = f"{title_of(container)} · {wanted}", (*flags, container.name)
+    return Subject(title, paths_of(container), ops, arguments=arguments)
 
 
 def read_ops(path: str, is_wanted: Callable[[str], bool]) -> list[JournalEntry]:

@@ -1,9 +1,10 @@
-"""The flags of `explain` and `look` that select a journal other than that of a container's run.
+"""The flags that `explain` and `look` share: those that select a journal, and --unfold's rows.
 
     --exec ID, --health, --cp     a journal of the container
     --build, --network NAME       a journal of the store
 
-At most one of them may be given. The journals: teach/subject.py.
+At most one of them may be given. Without any, the journal is that of the container's last run. The
+journals: teach/subject.py.
 """
 
 from __future__ import annotations
@@ -55,6 +56,17 @@ def chosen_flag(given: Mapping[str, object]) -> tuple[str, str]:
             f"{' and '.join(flag for flag, _ in found)}: these flags exclude each other"
         )
     return found[0] if found else ("", "")
+
+
+def check_rows(unfold: tuple[str, ...]) -> None:
+    """Refuse unknown rows. unfold: the values of --unfold. Raises UsageError."""
+    if not unfold:
+        return
+    from minidock.teach.look.rows import ROWS
+
+    for row in unfold:
+        if row not in ROWS:
+            raise UsageError(f'--unfold: unknown row "{row}"', hint=f"one of {', '.join(ROWS)}")
 
 
 def subject_of_store(flag: str, name: str) -> Subject:

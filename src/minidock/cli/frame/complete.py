@@ -113,6 +113,13 @@ def one_of(*words: str) -> Proposals:
     return propose
 
 
+def _rows(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Values of --unfold."""
+    from minidock.teach.look.rows import ROWS
+
+    return [row for row in ROWS if row.startswith(incomplete)]
+
+
 def _networks_to_join(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Values of --network: the name of a network, or container:NAME."""
     joined = [f"container:{name}" for name in running_containers(ctx, param, "")]
@@ -141,5 +148,6 @@ VALUES: dict[str, Proposals] = {
     "--log-driver": one_of("json-file", "none"),
     "--type": one_of("container", "image", "network", "volume"),
     "--stop-signal": one_of("HUP", "INT", "KILL", "QUIT", "TERM", "USR1", "USR2"),
+    "--unfold": _rows,
     "--signal": one_of("HUP", "INT", "KILL", "QUIT", "STOP", "TERM", "USR1", "USR2"),
 }

@@ -7,6 +7,7 @@ import stat
 
 from minidock.cli.flags.journal_flags import (
     OF_STORE,
+    check_rows,
     chosen_flag,
     journal_flags,
     subject_of,
@@ -43,8 +44,8 @@ def look(
     """Show how containers were made, as an animated picture or as text
 
     --export writes one HTML file, which needs neither a server nor root: host and container, the
-    processes in time, and each operation with what it changes. --text prints twelve rows: the
-    isolations that `run --without` knows, and the layers.
+    processes in time, and each operation with what it changes. --text prints a row for each
+    isolation that `run --without` knows, and for the layers, as `explain CONTAINER` does.
     """
     from minidock.teach.language import language
 
@@ -79,8 +80,6 @@ def _make_readable(stream: BinaryIO) -> None:
 
 def _check(*, text: bool, export: str | None, unfold: tuple[str, ...]) -> None:
     """Refuse flags that exclude or require each other, and unknown rows."""
-    from minidock.teach.look.rows import ROWS
-
     if text and export is not None:
         raise UsageError("--text and --export exclude each other")
     if not text and not export:
@@ -90,9 +89,7 @@ def _check(*, text: bool, export: str | None, unfold: tuple[str, ...]) -> None:
         )
     if unfold and not text:
         raise UsageError("--unfold requires --text", hint="minidock look --text --unfold ROW NAME")
-    for row in unfold:
-        if row not in ROWS:
-            raise UsageError(f'--unfold: unknown row "{row}"', hint=f"one of {', '.join(ROWS)}")
+    check_rows(unfold)
 
 
 def _subjects(arguments: tuple[str, ...], flag: str, wanted: str) -> list[Subject]:

@@ -27,8 +27,8 @@ def packet(arguments: tuple[str, ...], **flags: object) -> int:
 
     Opens one TCP connection without data, or sends one empty UDP datagram, and prints each hop: the
     firewall rules that matched, the network devices, the program that answered, and the step of
-    `minidock explain` that created each. Names a cause only if a check proves it. The exit code is
-    0 if the container answers, else 1.
+    `minidock explain --all` that created each. Names a cause only if a check proves it. The exit
+    code is 0 if the container answers, else 1.
 
     With --dns, sends one DNS query as the container's resolver would, and prints the servers, rules
     and sockets on its way, and the answer. The exit code is 0 if the name has an IPv4 address.

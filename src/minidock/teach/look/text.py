@@ -1,7 +1,15 @@
-"""look --text: the collapsed view of a journal in a terminal, with single rows unfolded."""
+"""`explain NAME` and `look --text NAME`: a journal's rows in a terminal, single ones unfolded.
+
+web: sleep · busybox                        the title
++ pid       1  its own namespace; …         a row for each isolation, with its operations
+- masks    21  hidden: 4; …                 … unfolded
+197 operations; …                           the total, and why the command was not started
+All operations: minidock explain --all …    how to see more, as one line
+"""
 
 from __future__ import annotations
 
+import shlex
 import sys
 
 from minidock.printable import printable
@@ -10,6 +18,7 @@ from minidock.teach.look.rows import ROWS
 from minidock.teach.look.scene import Scene
 from minidock.teach.page import WIDTH, Page, fold_shell, time_text, truncate
 from minidock.teach.story import COLOURS, reason, story_about
+from minidock.teach.summary import write_ending
 from minidock.teach.twin import Twins, needs_tools
 
 TYPE_CHECKING = False
@@ -41,6 +50,9 @@ def write_text(subject: Subject, unfold: tuple[str, ...], *, language: Language)
                     _write_step(step, _subject(step, row), twins[step.entry.number], page)
             page.line("")
     _write_total(scene, page)
+    if subject.container is not None:
+        write_ending(subject.container, subject.ops, page)
+    _write_more(subject, scene, unfold, page)
 
 
 def _twins(subject: Subject, scene: Scene, page: Page) -> dict[int, str]:
@@ -58,7 +70,7 @@ def _write_step(step: Step, thing: str, twin: str, page: Page) -> None:
     time = "" if entry.us is None else time_text(entry.us)
     left = f"{entry.number:>5} {actor:<8}"
     op = entry.record["op"]
-    room = WIDTH - len(left) - len(op) - len(time) - 3
+    room = max(WIDTH - len(left) - len(op) - len(time) - 3, 0)
     name = page.paint(COLOURS.get(actor, "0"), op)
     page.line(f"{left}{name}  {truncate(thing, room):<{room}} {time}")
     if entry.errno is not None:
@@ -89,5 +101,15 @@ def _write_total(scene: Scene, page: Page) -> None:
         text += language.gettext("; in several rows: {n}").format(n=several)
     page.line("")
     page.line(text)
-    closed = next(row for row in ROWS if scene.counts[row])
-    page.line(page.paint("2", f"minidock look --text --unfold {closed} …"))
+
+
+def _write_more(subject: Subject, scene: Scene, unfold: tuple[str, ...], page: Page) -> None:
+    """Print the commands for the long form, and for a row that is not unfolded yet."""
+    folded = (row for row in ROWS if scene.counts[row] and row not in unfold)
+    of_subject = shlex.join(subject.arguments)
+    text = page.language.gettext("All operations: {all} · those of a row: {row}").format(
+        all=f"minidock explain --all {of_subject}",
+        row=f"minidock explain --unfold {next(folded, 'ROW')} {of_subject}",
+    )
+    page.line("")
+    page.line(page.paint("2", text))

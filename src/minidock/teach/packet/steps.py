@@ -16,7 +16,7 @@ from minidock.teach.subject import read_ops
 
 
 class Step(NamedTuple):
-    """A step, as `minidock explain CONTAINER` numbers it: by container, actor and number."""
+    """A step, as `minidock explain --all CONTAINER` numbers it: by container, actor and number."""
 
     container: str
     actor: str

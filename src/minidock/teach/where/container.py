@@ -86,7 +86,9 @@ def _documents(container: Container) -> list[Part]:
     parts = [
         _file("document", paths.document, "what `minidock inspect` shows"),
         _file("bundle", paths.config, "the OCI configuration of its last start"),
-        _file("journal", paths.journal, "each kernel call of its last start: `minidock explain`"),
+        _file(
+            "journal", paths.journal, "each kernel call of its last start: `minidock explain --all`"
+        ),
         _file("log", paths.log, "what it wrote to stdout and stderr: `minidock logs`"),
         _file("hosts", paths.hosts, "mounted over its /etc/hosts"),
         _file("hostname", paths.hostname, "mounted over its /etc/hostname"),

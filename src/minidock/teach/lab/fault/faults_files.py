@@ -168,7 +168,7 @@ MOUNTS = (
         fix="minidock restart -t 0 lab-worker",
         cause="the masks over /proc/keys and /proc/timer_list were unmounted in lab-worker: these "
         "files show the whole machine",
-        look=("minidock exec lab-worker mount", "minidock explain lab-worker"),
+        look=("minidock exec lab-worker mount", "minidock explain --unfold masks lab-worker"),
     ),
     Fault(
         name="null-is-a-file",

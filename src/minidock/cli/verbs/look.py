@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 
 from minidock.cli.flags.journal_flags import (
     OF_STORE,
@@ -15,7 +16,7 @@ from minidock.cli.flags.journal_flags import (
 )
 from minidock.cli.frame.command import NeedsRoot, command
 from minidock.cli.frame.complete import containers
-from minidock.cli.frame.pflag import switch, value, values
+from minidock.cli.frame.pflag import INT, switch, value, values
 from minidock.errors import UsageError
 from minidock.paths import Store
 
@@ -23,13 +24,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import BinaryIO
 
+    from minidock.teach.language import Language
     from minidock.teach.subject import Subject
+
+_PORT_MAX = 65535
 
 
 @command("[CONTAINER...]", at_least=0, needs_root=False, complete=containers)
 @switch("--text", help="Print what was done for each isolation, in a terminal")
 @values("--unfold", help="With --text: list the operations of this row")
 @value("--export", help="Write a page that replays the journal ('-' for stdout)")
+@value("--port", type=INT, default=0, help="Serve the page at this port (default: a free one)")
 @journal_flags("Show")
 @value("--lang", help="Language of the output (en, ru; default from LANG)")
 def look(
@@ -38,20 +43,28 @@ def look(
     text: bool,
     unfold: tuple[str, ...],
     export: str | None,
+    port: int,
     lang: str | None,
     **journal: object,
 ) -> None:
-    """Show how containers were made, as an animated picture or as text
+    """Show how containers are made, as an animated picture or as text
 
-    --export writes one HTML file, which needs neither a server nor root: host and container, the
-    processes in time, and each operation with what it changes. --text prints a row for each
-    isolation that `run --without` knows, and for the layers, as `explain CONTAINER` does.
+    Serves a page to a browser on this machine, and prints its address: host and container, the
+    processes in time, each operation with what it changes, and what is true of the container now.
+    Without CONTAINER, the page shows each container of the store as it is made.
+
+    --export writes a page to a file instead, which needs neither a server nor root. --text prints
+    a row for each isolation that `run --without` knows, and for the layers, as `explain
+    CONTAINER` does.
     """
     from minidock.teach.language import language
 
     output_language = language(lang or "")
     flag, wanted = chosen_flag(journal)
-    _check(text=text, export=export, unfold=unfold)
+    _check(text=text, export=export, unfold=unfold, port=port)
+    if not text and export is None:
+        _serve(arguments, flag, port, output_language)
+        return
     if text and len(arguments) > 1:
         raise UsageError("--text shows one container", hint="--export FILE shows several")
     subjects = _subjects(arguments, flag, wanted)
@@ -70,6 +83,32 @@ def look(
             _make_readable(stream)
 
 
+def _serve(arguments: tuple[str, ...], flag: str, port: int, language: Language) -> None:
+    """Serve the page until Ctrl-C."""
+    if flag:
+        raise UsageError(f"{flag} requires --text or --export FILE")
+    _require_root()
+    from minidock.engine.container.lookup import find
+    from minidock.teach.look.live.site import serve
+
+    store = Store()
+    ids = [find(store, name).id for name in arguments]
+    serve(store, ids, port=port, language=language, announce=_Addresses())
+
+
+class _Addresses:
+    """Prints the address of the page, and another one when it was used."""
+
+    def __init__(self) -> None:
+        self._was_used = False
+
+    def __call__(self, address: str) -> None:
+        print(f"for another browser: {address}" if self._was_used else address, flush=True)
+        if not self._was_used:
+            print("Open it in a browser on this machine, once. Ctrl-C ends.", file=sys.stderr)
+        self._was_used = True
+
+
 def _make_readable(stream: BinaryIO) -> None:
     """Give a new file the mode that any file gets: the page is for readers without root."""
     mask = os.umask(0)
@@ -78,15 +117,16 @@ def _make_readable(stream: BinaryIO) -> None:
         os.fchmod(stream.fileno(), 0o666 & ~mask)
 
 
-def _check(*, text: bool, export: str | None, unfold: tuple[str, ...]) -> None:
+def _check(*, text: bool, export: str | None, unfold: tuple[str, ...], port: int) -> None:
     """Refuse flags that exclude or require each other, and unknown rows."""
     if text and export is not None:
         raise UsageError("--text and --export exclude each other")
-    if not text and not export:
-        raise UsageError(
-            "look requires --text or --export FILE",
-            hint="minidock look --text NAME     or: minidock look --export look.html NAME",
-        )
+    if export == "":
+        raise UsageError("--export requires a file, or '-' for stdout")
+    if not 0 <= port <= _PORT_MAX:
+        raise UsageError(f"--port {port}: a port is a number from 0 to {_PORT_MAX}")
+    if port and (text or export):
+        raise UsageError(f"--port excludes {'--text' if text else '--export'}")
     if unfold and not text:
         raise UsageError("--unfold requires --text", hint="minidock look --text --unfold ROW NAME")
     check_rows(unfold)
@@ -98,9 +138,13 @@ def _subjects(arguments: tuple[str, ...], flag: str, wanted: str) -> list[Subjec
 
     if not arguments and flag not in OF_STORE:
         raise UsageError(f"{flag or 'look'} requires a container", hint="minidock ps -a")
-    if os.geteuid() != 0:
-        raise NeedsRoot("`minidock look` needs root", hint="put sudo before it")
+    _require_root()
     if flag in OF_STORE:
         return [subject_of_store(flag, wanted)]
     found = [find(Store(), name) for name in arguments]
     return [subject_of(container, flag, wanted) for container in found]
+
+
+def _require_root() -> None:
+    if os.geteuid() != 0:
+        raise NeedsRoot("`minidock look` needs root", hint="put sudo before it")

@@ -1,4 +1,4 @@
-"""The scene as the JSON document that the exported page reads; page/data.js is its reader."""
+"""The scene as the JSON document that the page reads; page/data.js is its reader."""
 
 from __future__ import annotations
 
@@ -25,24 +25,33 @@ if TYPE_CHECKING:
 
 
 def document_of(subjects: list[Subject], language: Language) -> Document:
-    """All that the page shows: words, rows, the texts of operations, a story for each subject."""
+    """All that an exported page shows: words, rows, texts of operations, a story each."""
     scenes = [Scene(subject.ops) for subject in subjects]
-    stories = [
-        _story(subject, scene, language) for subject, scene in zip(subjects, scenes, strict=True)
-    ]
+    return {
+        **empty_document(language),
+        "ops": {name: text for scene in scenes for name, text in ops_of(scene, language).items()},
+        "stories": [
+            story_of(subject, scene, language)
+            for subject, scene in zip(subjects, scenes, strict=True)
+        ],
+    }
+
+
+def empty_document(language: Language) -> Document:
+    """What a page shows before it knows a story: words and rows."""
     return {
         "language": language.info().get("language", "en"),
         "words": words(language.gettext),
         "rows": [{"name": row, **texts_of(row, language.gettext)} for row in ROWS],
-        "ops": _ops(scenes, language),
-        "stories": stories,
+        "ops": {},
+        "stories": [],
     }
 
 
-def _ops(scenes: list[Scene], language: Language) -> dict[str, object]:
+def ops_of(scene: Scene, language: Language) -> Document:
     """The texts of each operation that occurs."""
-    found: dict[str, object] = {}
-    for step in (step for scene in scenes for step in scene.steps):
+    found: Document = {}
+    for step in scene.steps:
         record = step.entry.record
         if record["op"] not in found:
             why = record["why"]
@@ -62,7 +71,8 @@ def _without(name: str, language: Language) -> str:
     return " ".join(texts)
 
 
-def _story(subject: Subject, scene: Scene, language: Language) -> Document:
+def story_of(subject: Subject, scene: Scene, language: Language) -> Document:
+    """A subject's operations, and the things that they change."""
     began = min((entry.record["t"] for entry in subject.ops), default=0)
     # Without variables: each twin is whole, and can be copied alone.
     twins = Twins({}, with_tools=False, gettext=language.gettext)

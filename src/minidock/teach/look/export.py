@@ -27,28 +27,35 @@ from minidock.teach.look.document import document_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minidock.teach.language import Language
+    from minidock.teach.look.document import Document
     from minidock.teach.subject import Subject
 
 _PAGE = os.path.join(os.path.dirname(__file__), "page")
 SCRIPTS = (
     "data.js", "draw.js", "layout.js", "scene.js", "drawings.js", "lanes.js", "details.js",
-    "table.js", "player.js", "look.js",
+    "table.js", "player.js", "now.js", "live.js", "look.js",
 )  # fmt: skip
 
 
 def export(subjects: list[Subject], *, language: Language) -> bytes:
     """The page of these subjects, the first one shown."""
-    data = json.dumps(document_of(subjects, language), ensure_ascii=True, separators=(",", ":"))
+    title = ", ".join(subject.title for subject in subjects)
+    return page_of(document_of(subjects, language), title)
+
+
+def page_of(document: Document, title: str, *, sources: str = "") -> bytes:
+    """The page of a document. sources: more directives of its Content-Security-Policy."""
+    data = json.dumps(document, ensure_ascii=True, separators=(",", ":"))
     style = _read("look.css")
     script = '"use strict";\n' + "".join(_read(name) for name in SCRIPTS)
     policy = (
         f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; "
-        "base-uri 'none'; form-action 'none'"
+        f"base-uri 'none'; form-action 'none'{sources}"
     )
     parts = {
-        "LANGUAGE": html.escape(language.info().get("language", "en")),
+        "LANGUAGE": html.escape(document["language"]),
         "POLICY": policy,
-        "TITLE": html.escape(printable(", ".join(subject.title for subject in subjects))),
+        "TITLE": html.escape(printable(title)),
         "STYLE": style,
         "DATA": data.replace("<", "\\u003c"),
         "SCRIPT": script,

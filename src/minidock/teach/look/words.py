@@ -15,6 +15,7 @@ def words(_: Callable[[str], str]) -> dict[str, str]:
         **_of_details(_),
         **_of_host_kinds(_),
         **_of_kinds(_),
+        **_of_now(_),
     }
 
 
@@ -163,4 +164,31 @@ def _of_kinds(_: Callable[[str], str]) -> dict[str, str]:
         "kind:user": _("user"),
         "kind:stream": _("stream"),
         "kind:process setting": _("setting"),
+    }
+
+
+def _of_now(_: Callable[[str], str]) -> dict[str, str]:
+    """What the page shows while it is served."""
+    return {
+        "now": _("Now"),
+        "waiting": _("No container has been started yet. This page shows each one as it is made."),
+        "lost": _("No connection: is `minidock look` still running?"),
+        "removed": _("removed"),
+        "memory": _("memory"),
+        "pids": _("processes"),
+        "cpu": _("CPU"),
+        "cpu_pressure": _("CPU pressure"),
+        "memory_pressure": _("memory pressure"),
+        "io_pressure": _("I/O pressure"),
+        "oom_kill": _("OOM kills: {n}"),
+        "throttled": _("throttled: {n} periods"),
+        "pid_host": _("host"),
+        "pid_inside": _("inside"),
+        "name": _("name"),
+        "sockets": _("Sockets that listen"),
+        "differs": _("Not as the journal says"),
+        "differs_on": _("{kind} {thing}: there now"),
+        "differs_off": _("{kind} {thing}: gone now"),
+        "differs_value": _("{kind} {thing}: {journal} in the journal, {now} now"),
+        "all_agrees": _("All as the journal says"),
     }

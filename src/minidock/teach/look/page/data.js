@@ -75,6 +75,13 @@ function below(entries, wanted, key) {
   return low;
 }
 
+/** Bytes as text, as Docker has them. */
+function size(bytes) {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  const power = bytes ? Math.min(Math.floor(Math.log2(bytes) / 10), units.length - 1) : 0;
+  return `${(bytes / 1024 ** power).toFixed(power ? 1 : 0)} ${units[power]}`;
+}
+
 /** Microseconds as text. */
 function duration(us) {
   if (us < 1000) return `${us} µs`;

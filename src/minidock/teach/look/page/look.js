@@ -7,6 +7,7 @@ const lanes = new Lanes(byId("lanes"), (position) => player.seek(position));
 const details = new Details(byId("details"), player);
 const table = new Table(byId("table"));
 const stories = data.stories.map((raw) => new Story(raw));
+const live = data.live ? new Live(player, stories, byId("now")) : null;
 
 function showPicture(isReopened) {
   if (isReopened && scene.story !== player.story) scene.open(player.story);
@@ -141,10 +142,20 @@ function bind() {
   byId("scrub").addEventListener("input", ({ target: { value } }) => { player.pause(); player.seek(Number(value)); }); // pause() sets it back
   byId("speed").addEventListener("change", () => setSpeed(0));
   document.addEventListener("keydown", onKey);
-  new ResizeObserver(() => { lanes.open(player.story, player.zoom); lanes.show(player.position); }).observe(byId("lanes"));
+  new ResizeObserver(() => { if (player.story) { lanes.open(player.story, player.zoom); lanes.show(player.position); } }).observe(byId("lanes"));
+  byId("container").addEventListener("change", (event) => choose(stories[event.target.value]));
+  showChoice();
+}
+
+/** The list of containers, with the one that is shown. */
+function showChoice() {
   byId("choice").hidden = stories.length < 2;
-  byId("container").append(...stories.map((story, at) => el("option", { value: at }, printable(story.title))));
-  byId("container").addEventListener("change", (event) => player.open(stories[event.target.value]));
+  byId("container").replaceChildren(...stories.map((story, at) =>
+    el("option", { value: at, selected: story === player.story }, printable(story.title))));
+}
+
+function choose(story) {
+  if (live) live.show(story, {}); else player.open(story);
 }
 
 /** #n of the address opens at a position; #n-zoom with a zoom. */
@@ -156,5 +167,9 @@ function openAt(hash) {
 
 bind();
 player.views.push(showPicture, showDetails, showControls);
-player.open(stories[0]);
-openAt(location.hash);
+if (live) {
+  live.start();
+} else {
+  player.open(stories[0]);
+  openAt(location.hash);
+}

@@ -21,6 +21,23 @@ class Player {
     this.changed(true);
   }
 
+  /** Show a story from its beginning, as an animation. */
+  replay(story) {
+    this.open(story);
+    this.seek(0);
+    this.play();
+  }
+
+  /** The story that is shown has grown: go on from its end, or stay where the reader is. */
+  grow(story) {
+    const isAtEnd = this.position >= this.story.steps.length;
+    this.story = story;
+    this.position = Math.min(this.position, story.steps.length);
+    this.stops = story.stops(this.zoom);
+    this.changed(true);
+    if (isAtEnd && !this.playing && this.position < story.steps.length) this.play();
+  }
+
   setZoom(zoom) {
     this.zoom = zoom;
     this.stops = this.story.stops(zoom);

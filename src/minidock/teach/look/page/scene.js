@@ -35,18 +35,19 @@ class Scene {
     const place = TILES[name];
     const title = svg("text", { x: PAD, y: 21, class: "tile-title" }, word(place.row ?? name));
     const count = svg("text", { x: place.w - PAD, y: 21, class: "tile-count" });
+    const badge = svg("text", { x: PAD + 8 + widthOf(word(place.row ?? name), 16, 650), y: 21, class: "badge" });
     const body = svg("g", { class: "body" });
     const box = svg("rect", { width: place.w, height: place.h, rx: 10, class: "box" });
     // The tile's own button is beside its things, which are buttons too: a button contains no other.
     const label = word(place.row ?? name);
-    const handle = svg("g", { class: "handle", tabindex: 0, role: "button", "aria-label": label }, box, title, count);
+    const handle = svg("g", { class: "handle", tabindex: 0, role: "button", "aria-label": label }, box, title, badge, count);
     const group = svg("g", {
       class: `tile ${groupOf(name)} ${place.dense ? "dense" : ""}`, "data-tile": name, transform: `translate(${place.x} ${place.y})`,
       role: "group", "aria-label": label,
     }, handle, body);
     group.addEventListener("click", () => this.onSelect({ tile: name }));
     this.root.append(group);
-    return { name, place, label, group, handle, count, body, chips: new Map() };
+    return { name, place, label, group, handle, count, badge, body, chips: new Map() };
   }
 
   /** Show what is there once so many steps are done; `lit`: the things to light up; `selected`: a tile. */
@@ -84,6 +85,14 @@ class Scene {
     if (drawn) drawn.show(tile, things.filter((thing) => drawn.kinds.includes(thing.kind)), this);
     this.showNamespace(tile, namespace);
     this.showChips(tile, rest.filter((thing) => thing.state !== OFF), drawn?.top ?? HEAD + 4, drawn?.left ?? PAD);
+  }
+
+  /** Mark the tiles whose things are now not as the journal says: row -> their number. */
+  markDifferences(counts) {
+    for (const tile of Object.values(this.tiles ?? {})) {
+      const count = counts.get(tile.place.row);
+      tile.badge.textContent = count ? `≠ ${count}` : "";
+    }
   }
 
   showCount(tile) {

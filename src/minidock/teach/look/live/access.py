@@ -1,0 +1,74 @@
+"""Who may see the page: the browser that opened the address with its token.
+
+    http://127.0.0.1:PORT/?token=…    one browser, once: it receives a cookie
+    everything else                   needs that cookie
+
+The page shows what only root may see, and any user of this machine can connect to its loopback. So
+the token is random, in no process's arguments, and worthless after its use; then the next address
+is printed. The cookie is HttpOnly and SameSite=Strict: neither scripts nor other sites get it. The
+Host header must be ours: a foreign name that resolves to 127.0.0.1 (DNS rebinding) is refused.
+
+Sources: RFC 6265 and its "SameSite" draft; RFC 9110, "Host and :authority".
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from threading import Lock
+
+from minidock.http_server.connection import BadRequest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from minidock.http_server.connection import Request
+
+ADDRESS = "127.0.0.1"
+_HOSTS = (ADDRESS, "localhost")
+
+
+class Access:
+    """The tokens and cookies of one server.
+
+    port: of the server. announce: called with each new address, at once with the first one.
+    """
+
+    def __init__(self, port: int, announce: Callable[[str], None]) -> None:
+        self._port = port
+        self._announce = announce
+        self._cookie_name = f"minidock-look-{port}"  # cookies do not distinguish ports
+        self._cookie = secrets.token_urlsafe(32)
+        self._token = ""
+        self._lock = Lock()
+        self._renew()
+
+    def admit(self, request: Request) -> str:
+        """Use up a token; returns the Set-Cookie header. Raises BadRequest if it is not valid."""
+        with self._lock:
+            if not hmac.compare_digest(request.query["token"].encode(), self._token.encode()):
+                raise BadRequest(403, "this address was used already; the terminal shows a new one")
+            self._renew()
+        return f"{self._cookie_name}={self._cookie}; HttpOnly; SameSite=Strict; Path=/"
+
+    def check(self, request: Request) -> None:
+        """Raise BadRequest unless the request came to our address, from an admitted browser."""
+        cookies = (part.strip() for part in request.headers.get("cookie", "").split(";"))
+        wanted = f"{self._cookie_name}={self._cookie}".encode()
+        if not any(hmac.compare_digest(each.encode(), wanted) for each in cookies):
+            raise BadRequest(403, "open the address that `minidock look` printed, with its token")
+
+    def check_host(self, request: Request) -> None:
+        """Raise BadRequest for a request to another name, or from the page of another site."""
+        hosts = [f"{host}:{self._port}" for host in _HOSTS]
+        if request.headers.get("host") not in hosts:
+            raise BadRequest(421, f"this server is {hosts[0]}")
+        if request.headers.get("origin", f"http://{hosts[0]}") not in [
+            f"http://{h}" for h in hosts
+        ]:
+            raise BadRequest(403, "only this server's own page may ask it")
+
+    def _renew(self) -> None:
+        self._token = secrets.token_urlsafe(24)
+        self._announce(f"http://{ADDRESS}:{self._port}/?token={self._token}")

@@ -1,0 +1,126 @@
+"""What a served page asks for: the containers, the story of one, and what is true of it now.
+
+    listing   [{id, title, version}]   the newest first; a version changes with the journal
+    story     as in an exported page (document.py), and the texts of its operations
+    now       of a container that is shown (now.py), and where that differs from its journal
+
+Nothing is kept but the last story of each container, until its version changes.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from threading import Lock
+
+from minidock.engine.container.lookup import find, list_containers
+from minidock.errors import MinidockError, NotFound
+from minidock.teach.look.document import ops_of, story_of
+from minidock.teach.look.live.difference import differences, limit_files
+from minidock.teach.look.live.now import now_of
+from minidock.teach.look.scene import Scene
+from minidock.teach.subject import run_of, title_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.engine.container.containers import Container
+    from minidock.paths import Store
+    from minidock.teach.language import Language
+    from minidock.teach.look.document import Document
+
+CONTAINERS_MOST = 100
+_READ_SECONDS = 0.5  # a listing is not read again before
+
+
+class _Story:
+    """A container's journal as it was at one time."""
+
+    def __init__(self, container: Container, language: Language) -> None:
+        self.version = _version(container)
+        subject = run_of(container)
+        self.scene = Scene(subject.ops)
+        self.document = {
+            "story": {"id": container.id, **story_of(subject, self.scene, language)},
+            "ops": ops_of(self.scene, language),
+        }
+
+
+class Feed:
+    """Some containers of a store, or all. ids: of the containers; empty for all."""
+
+    def __init__(self, store: Store, ids: list[str], language: Language) -> None:
+        self._store = store
+        self._ids = ids
+        self._language = language
+        self._listing: list[Document] = []
+        self._read_at = 0.0
+        self._stories: dict[str, _Story] = {}
+        self._lock = Lock()  # each connection has a thread of its own
+
+    def listing(self) -> list[Document]:
+        """The containers that have been started."""
+        with self._lock:
+            if time.monotonic() - self._read_at >= _READ_SECONDS:
+                containers = [each for each in self._containers() if _was_started(each)]
+                self._listing = [
+                    {"id": each.id, "title": title_of(each), "version": _version(each)}
+                    for each in containers
+                ]
+                known = {each.id for each in containers}
+                self._stories = {key: s for key, s in self._stories.items() if key in known}
+                self._read_at = time.monotonic()
+            return self._listing
+
+    def story(self, container_id: str) -> Document:
+        """The story of a container. Raises NotFound, DamagedFile."""
+        with self._lock:
+            return self._story(self._find(container_id)).document
+
+    def now(self, container_id: str) -> Document:
+        """What is true now of a container. Raises NotFound, DamagedFile."""
+        with self._lock:
+            container = self._find(container_id)
+            story = self._story(container)
+            now = now_of(container, limit_files(story.scene))
+        facts = now["facts"]
+        differing = differences(story.scene, facts) if facts is not None else []
+        return {"id": container_id, **now, "differs": differing}
+
+    def _story(self, container: Container) -> _Story:
+        known = self._stories.get(container.id)
+        if known is None or known.version != _version(container):
+            known = self._stories[container.id] = _Story(container, self._language)
+        return known
+
+    def _find(self, container_id: str) -> Container:
+        """A container by its whole id, if it is one of ours."""
+        if not any(each["id"] == container_id for each in self._listing):
+            raise NotFound(f"No such container: {container_id}")
+        return find(self._store, container_id)
+
+    def _containers(self) -> list[Container]:
+        if not self._ids:
+            return list_containers(self._store)[:CONTAINERS_MOST]
+        found = []
+        for container_id in self._ids:
+            try:
+                found.append(find(self._store, container_id))
+            except MinidockError:
+                continue  # removed, or damaged
+        return found
+
+
+def _was_started(container: Container) -> bool:
+    return os.path.exists(container.paths.journal)
+
+
+def _version(container: Container) -> str:
+    """Changes whenever the journal or its rotated part does."""
+    found = []
+    for path in (container.paths.journal, f"{container.paths.journal}.1"):
+        try:
+            status = os.stat(path)
+            found += [status.st_ino, status.st_size, status.st_mtime_ns]
+        except FileNotFoundError:
+            found.append(0)
+    return ".".join(map(str, found))

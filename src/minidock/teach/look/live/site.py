@@ -1,0 +1,125 @@
+"""look's server: the page and its events, on this machine's loopback.
+
+    GET /?token=…               opens the page in one browser (access.py)
+    GET /                       the page, without a story
+    GET /events                 server-sent events: the list of containers whenever it changes
+    GET /story?container=ID     JSON: the story of a container (feed.py)
+    GET /now?container=ID       JSON: what is true of it now
+
+Nothing here changes anything: there are no other methods. The page may load nothing, and connect
+to nothing but this server; other pages may neither show it in a frame nor read its answers.
+
+Sources: HTML, "Server-sent events"; Content Security Policy Level 3; Fetch, "CORP".
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from socket import AF_INET, SO_REUSEADDR, SOCK_STREAM, SOL_SOCKET, socket
+
+from minidock.errors import Conflict, MinidockError, NotFound
+from minidock.http_server.connection import BadRequest
+from minidock.http_server.server import Server
+from minidock.teach.look.document import empty_document
+from minidock.teach.look.export import page_of
+from minidock.teach.look.live.access import ADDRESS, Access
+from minidock.teach.look.live.feed import Feed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from minidock.http_server.connection import Connection, Request
+    from minidock.paths import Store
+    from minidock.teach.language import Language
+
+_HEADERS = [
+    ("content-security-policy", "frame-ancestors 'none'"),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("referrer-policy", "no-referrer"),
+    ("x-content-type-options", "nosniff"),
+]
+_PAUSE_SECONDS, _COMMENT_SECONDS = 0.25, 10.0
+
+
+def serve(
+    store: Store, ids: list[str], *, port: int, language: Language, announce: Callable[[str], None]
+) -> None:
+    """Serve the page until an exception, such as KeyboardInterrupt.
+
+    ids: of the containers; empty for all. port: 0 for a free one. announce: is called with the
+    first address, and with the next one whenever an address was used.
+    Raises Conflict if the port is taken.
+    """
+    with socket(AF_INET, SOCK_STREAM) as listening:
+        listening.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
+        try:
+            listening.bind((ADDRESS, port))
+        except OSError as error:
+            raise Conflict(
+                f"--port {port}: {error.strerror}", hint="--port 0 takes a free one"
+            ) from None
+        listening.listen()
+        site = Site(Feed(store, ids, language), language)
+        site.access = Access(listening.getsockname()[1], announce)
+        Server(listening, site.answer).serve()
+
+
+class Site:
+    """Answers requests. access: set before the first one."""
+
+    access: Access
+
+    def __init__(self, feed: Feed, language: Language) -> None:
+        self._feed = feed
+        document = {**empty_document(language), "live": True}
+        self._page = page_of(document, "minidock", sources="; connect-src 'self'")
+
+    def answer(self, connection: Connection, request: Request) -> None:
+        """Answer a request. Raises BadRequest."""
+        self.access.check_host(request)
+        if request.method != "GET":
+            raise BadRequest(405, f"{request.method} is not supported here")
+        if request.path == "/" and "token" in request.query:
+            cookie = self.access.admit(request)
+            connection.respond(303, headers=[*_HEADERS, ("location", "/"), ("set-cookie", cookie)])
+            return
+        self.access.check(request)
+        if request.path == "/":
+            connection.respond(200, self._page, kind="text/html", headers=_HEADERS)
+        elif request.path == "/events":
+            self._stream(connection)
+        elif request.path in ("/story", "/now"):
+            self._answer_json(connection, request)
+        else:
+            raise BadRequest(404, f"{request.path} does not exist")
+
+    def _answer_json(self, connection: Connection, request: Request) -> None:
+        ask = self._feed.story if request.path == "/story" else self._feed.now
+        try:
+            document = ask(request.query.get("container", ""))
+        except NotFound as error:
+            raise BadRequest(404, str(error)) from None
+        except MinidockError as error:
+            raise BadRequest(500, str(error)) from None
+        connection.respond(200, _json(document), kind="application/json", headers=_HEADERS)
+
+    def _stream(self, connection: Connection) -> None:
+        """Send the list of containers until the page is closed, or takes nothing for too long."""
+        connection.start(200, kind="text/event-stream", headers=_HEADERS)
+        sent, sent_at = None, 0.0
+        while not connection.is_closed():
+            listing = self._feed.listing()
+            if listing != sent:
+                connection.send(b"event: containers\ndata: " + _json(listing) + b"\n\n")
+                sent, sent_at = listing, time.monotonic()
+            elif time.monotonic() - sent_at > _COMMENT_SECONDS:
+                connection.send(b":\n\n")  # so that a vanished client is noticed
+                sent_at = time.monotonic()
+            time.sleep(_PAUSE_SECONDS)
+
+
+def _json(document: object) -> bytes:
+    return json.dumps(document, ensure_ascii=True, separators=(",", ":")).encode()

@@ -2,12 +2,13 @@
 
     (scene after its last step, facts)  ->  (row, thing, what the journal says, what is now)
 
-A difference is no error: since its start a container may mount, drop capabilities or add devices,
+Not an error: since its start a container may mount, drop capabilities or add devices,
 and another command may change a limit. Pure: it reads nothing.
 """
 
 from __future__ import annotations
 
+from minidock.numerals import is_decimal
 from minidock.teach.look.thing import NAMESPACES, ON
 
 TYPE_CHECKING = False
@@ -96,7 +97,7 @@ def _is_same(file: str, written: str, read: str) -> bool:
     """Whether a cgroup file shows what was written, though perhaps in other words."""
     if written in _NO_LIMIT and read in _NO_LIMIT:
         return True
-    if file.startswith("memory.") and written.isdecimal() and read.isdecimal():
+    if file.startswith("memory.") and is_decimal(written) and is_decimal(read):
         return int(written) // _PAGE == int(read) // _PAGE
     return set(written.split()) <= set(read.split())
 

@@ -22,6 +22,7 @@ from minidock.engine.container.stats import Sample
 from minidock.errors import KernelError, MinidockError
 from minidock.kernel.capability import names_of
 from minidock.kernel.cgroup import read_table
+from minidock.numerals import is_decimal
 from minidock.teach.packet.listeners import listeners
 
 TYPE_CHECKING = False
@@ -168,7 +169,7 @@ def _cpu_limit(directories: list[str]) -> float | None:
         if not quota:
             quota = _content(f"{directory}/cpu.cfs_quota_us") or ""
             period = _content(f"{directory}/cpu.cfs_period_us") or ""
-        if quota.isdecimal() and period.strip().isdecimal():
+        if is_decimal(quota) and is_decimal(period):
             return 100 * int(quota) / int(period)
     return None
 

@@ -3,7 +3,7 @@
     GET /?token=…               opens the page in one browser (access.py)
     GET /                       the page, without a story
     GET /events                 server-sent events: the list of containers whenever it changes
-    GET /story?container=ID     JSON: the story of a container (feed.py)
+    GET /story?container=ID     JSON: the story of a container (answers.py)
     GET /now?container=ID       JSON: what is true of it now
 
 Nothing here changes anything: there are no other methods. The page may load nothing, and connect
@@ -24,7 +24,7 @@ from minidock.http_server.server import Server
 from minidock.teach.look.document import empty_document
 from minidock.teach.look.export import page_of
 from minidock.teach.look.live.access import ADDRESS, Access
-from minidock.teach.look.live.feed import Feed
+from minidock.teach.look.live.answers import Answers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def serve(
                 f"--port {port}: {error.strerror}", hint="--port 0 takes a free one"
             ) from None
         listening.listen()
-        site = Site(Feed(store, ids, language), language)
+        site = Site(Answers(store, ids, language), language)
         site.access = Access(listening.getsockname()[1], announce)
         Server(listening, site.answer).serve()
 
@@ -72,8 +72,8 @@ class Site:
 
     access: Access
 
-    def __init__(self, feed: Feed, language: Language) -> None:
-        self._feed = feed
+    def __init__(self, answers: Answers, language: Language) -> None:
+        self._answers = answers
         document = {**empty_document(language), "live": True}
         self._page = page_of(document, "minidock", sources="; connect-src 'self'")
 
@@ -97,7 +97,7 @@ class Site:
             raise BadRequest(404, f"{request.path} does not exist")
 
     def _answer_json(self, connection: Connection, request: Request) -> None:
-        ask = self._feed.story if request.path == "/story" else self._feed.now
+        ask = self._answers.story if request.path == "/story" else self._answers.now
         try:
             document = ask(request.query.get("container", ""))
         except NotFound as error:
@@ -111,7 +111,7 @@ class Site:
         connection.start(200, kind="text/event-stream", headers=_HEADERS)
         sent, sent_at = None, 0.0
         while not connection.is_closed():
-            listing = self._feed.listing()
+            listing = self._answers.listing()
             if listing != sent:
                 connection.send(b"event: containers\ndata: " + _json(listing) + b"\n\n")
                 sent, sent_at = listing, time.monotonic()

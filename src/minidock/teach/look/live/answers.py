@@ -45,7 +45,7 @@ class _Story:
         }
 
 
-class Feed:
+class Answers:
     """Some containers of a store, or all. ids: of the containers; empty for all."""
 
     def __init__(self, store: Store, ids: list[str], language: Language) -> None:

@@ -56,6 +56,9 @@ def views(page: Page) -> Iterator[str]:
     for _ in range(3):
         browser.press("ArrowRight")
     yield "at an operation"
+    browser.press("p")
+    yield "predicting"
+    browser.press("p")
     browser.press("End", "l")
     yield "with large type"
     browser.press("1", "ArrowLeft")

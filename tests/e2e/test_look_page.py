@@ -358,3 +358,43 @@ def test_ten_thousand_operations_are_few_elements(
     )
     record_property("milliseconds to the first picture, per frame", timing)
     print("ms to the first picture, per frame:", timing)
+
+
+@pytest.mark.parametrize("zoom", ["isolations", "phases", "operations"])
+def test_predicting_hides_the_next_step_until_it_is_guessed_or_shown(
+    page: Page, busybox_image: str, zoom: str
+) -> None:
+    page.minidock.ok("run", "-d", "--name", "box", "--net", "none", busybox_image, "sleep", "600")
+    page.show("box", hash=f"#0-{zoom}")
+    browser = page.browser
+    browser.press("p")
+    for _ in range(6):
+        browser.await_true("document.querySelectorAll('.answer').length === 3")
+        before, right = (
+            page.position(),
+            browser.script("return document.querySelector('.question').dataset.right"),
+        )
+        texts = browser.script(
+            "return [...document.querySelectorAll('.answer')].map(e => e.textContent)"
+        )
+        assert texts.count(right) == 1 and len(set(texts)) == 3
+        wrong = 1 + next(n for n, text in enumerate(texts) if text != right)
+        browser.click(f".question li:nth-child({wrong}) button")
+        assert page.text(".question [role=status]") == "No. Try again."
+        browser.click(f".question li:nth-child({1 + texts.index(right)}) button")
+        assert page.text(".question [role=status]") == "Yes." and page.position() == before
+        browser.press("ArrowRight")
+        assert page.position() > before
+        shown = page.text("#details")
+        if zoom == "operations":
+            assert right in shown, "what was guessed is what is shown"
+    cover = browser.script("return document.querySelector('.cover').getBoundingClientRect().width")
+    assert cover > 300, "what is to come is hidden in the lanes"
+    browser.click(".reveal")
+    browser.press("End")
+    assert browser.script("return document.querySelector('.question')") is None
+    browser.press("p")
+    assert (
+        browser.script("return getComputedStyle(document.querySelector('.cover')).display")
+        == "none"
+    )

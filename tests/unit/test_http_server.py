@@ -111,6 +111,8 @@ def test_a_client_that_waits_for_100_continue_is_told_to_go_on(site: Site) -> No
     (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\n\r\n", 400),
     (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
     (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
+    (b"GET //[ HTTP/1.1\r\nHost: h\r\n\r\n", 400),
+    (b"GET /?" + b"a&" * 500 + b"a HTTP/1.1\r\nHost: h\r\n\r\n", 400),
     (b"GET /bad HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", 418),
 ])  # fmt: skip
 def test_what_is_no_request_gets_its_status_and_the_end(

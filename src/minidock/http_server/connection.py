@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 HEAD_BYTES, BODY_BYTES = 16 * 1024, 64 * 1024
 REQUEST_SECONDS, IDLE_SECONDS, SEND_SECONDS = 10.0, 30.0, 10.0
 _PIECE = 64 * 1024
+_FIELDS_MOST = 20
 
 
 class BadRequest(Exception):
@@ -44,13 +45,17 @@ class Request:
     """A request. path: decoded by nobody, without the query. headers: names in lower case.
 
     A header that occurs twice has its values joined by ", ".
+    Raises BadRequest for a target that cannot be parsed.
     """
 
     def __init__(self, event: h11.Request, body: bytes) -> None:
-        target = urlsplit(event.target.decode("ascii", "replace"))
+        try:
+            target = urlsplit(event.target.decode("ascii", "replace"))
+            self.query = dict(parse_qsl(target.query, max_num_fields=_FIELDS_MOST))
+        except ValueError as error:
+            raise BadRequest(400, f"the target of the request: {error}") from None
         self.method = event.method.decode("ascii", "replace")
         self.path = target.path
-        self.query = dict(parse_qsl(target.query, max_num_fields=20))
         self.body = body
         self.headers: dict[str, str] = {}
         for name, value in event.headers:

@@ -49,6 +49,12 @@ def _of_controls(_: Callable[[str], str]) -> dict[str, str]:
         "key_speed": _("slower, faster"),
         "key_things": _("next tile; then the things in it"),
         "key_select": _("what made it"),
+        "predict": _("Predict"),
+        "what_next": _("What is done next?"),
+        "reveal": _("Show it"),
+        "is_right": _("Yes."),
+        "is_wrong": _("No. Try again."),
+        "key_predict": _("predict first: the next step is hidden"),
         "key_modes": _("table, dark or light, large type"),
         "key_close": _("back to the current operation"),
     }

@@ -29,6 +29,7 @@ class Lanes {
     this.measure();
     this.root.replaceChildren(...this.lives(), ...this.blocks(zoom), ...this.waits(), ...this.pauses());
     if (zoom !== "operations") this.root.append(...this.labels(zoom));
+    this.cover = this.root.appendChild(svg("rect", { class: "cover", y: 0, height, width: this.width }));
     this.head = this.root.appendChild(svg("line", { class: "playhead", y1: TOP - 6, y2: height }));
   }
 
@@ -146,6 +147,7 @@ class Lanes {
 
   show(position) {
     const x = this.edges[position];
+    this.cover.setAttribute("x", x);
     this.head.setAttribute("x1", x);
     this.head.setAttribute("x2", x);
   }

@@ -6,6 +6,7 @@ const scene = new Scene(byId("scene"), (selection) => player.select(selection));
 const lanes = new Lanes(byId("lanes"), (position) => player.seek(position));
 const details = new Details(byId("details"), player);
 const table = new Table(byId("table"));
+const predict = new Predict(player);
 const stories = data.stories.map((raw) => new Story(raw));
 const live = data.live ? new Live(player, stories, byId("now")) : null;
 
@@ -22,6 +23,8 @@ function showDetails() {
   if (selection?.thing !== undefined) details.showThing(story, selection.thing, position);
   else if (selection) details.showTile(story, selection.tile);
   else details.showStep(story, position, zoom);
+  const question = selection ? null : predict.question(story, position);
+  if (question) root.prepend(question);
   root.scrollTop = 0;
   if (hadFocus && !root.contains(document.activeElement)) root.focus({ preventScroll: true });
 }
@@ -34,6 +37,7 @@ function showControls() {
   const step = story.steps[position - 1];
   byId("scrub").setAttribute("aria-valuetext", step ? `${position}: ${step.op}` : word("start"));
   byId("position").textContent = `${position} / ${story.steps.length}`;
+  byId("predict-button").setAttribute("aria-pressed", predict.isOn);
   byId("play").textContent = playing ? "❚❚" : "▶";
   setLabel(byId("play"), playing ? "pause" : "play");
   for (const each of document.querySelectorAll("[data-zoom]")) {
@@ -78,7 +82,7 @@ function setSpeed(change) {
 
 function showKeys() {
   const keys = [["Space", "key_play"], ["← →", "key_step"], ["Home End", "key_ends"], ["1 2 3", "key_zoom"], ["− +", "key_speed"],
-                ["Tab, ↑ ↓", "key_things"], ["Enter", "key_select"], ["T D L", "key_modes"], ["Esc", "key_close"]];
+                ["Tab, ↑ ↓", "key_things"], ["Enter", "key_select"], ["P", "key_predict"], ["T D L", "key_modes"], ["Esc", "key_close"]];
   byId("keys").replaceChildren(el("h2", {}, word("keys")),
     el("dl", {}, ...keys.flatMap(([key, text]) => [el("dt", {}, key), el("dd", {}, word(text))])),
     button(word("close"), () => byId("keys").close()));
@@ -108,7 +112,7 @@ const KEYS = {
   Home: () => player.seek(0), End: () => player.seek(player.story.steps.length),
   1: () => player.setZoom("isolations"), 2: () => player.setZoom("phases"), 3: () => player.setZoom("operations"),
   "+": () => setSpeed(1), "=": () => setSpeed(1), "-": () => setSpeed(-1),
-  t: toggleTable, d: toggleTheme, l: toggleLarge, "?": showKeys, Escape: () => player.select(null),
+  p: () => predict.toggle(), t: toggleTable, d: toggleTheme, l: toggleLarge, "?": showKeys, Escape: () => player.select(null),
 };
 
 function onKey(event) {
@@ -136,7 +140,7 @@ function bind() {
   for (const each of document.querySelectorAll("[data-label]")) setLabel(each, each.dataset.label);
   const acts = { first: () => player.seek(0), back: () => { player.pause(); player.step(-1); }, play: () => player.toggle(),
                  forward: () => { player.pause(); player.step(1); }, last: () => player.seek(player.story.steps.length),
-                 "table-button": toggleTable, "large-button": toggleLarge, "theme-button": toggleTheme, "keys-button": showKeys };
+                 "predict-button": () => predict.toggle(), "table-button": toggleTable, "large-button": toggleLarge, "theme-button": toggleTheme, "keys-button": showKeys };
   for (const [id, act] of Object.entries(acts)) byId(id).addEventListener("click", act);
   for (const each of document.querySelectorAll("[data-zoom]")) each.addEventListener("click", () => player.setZoom(each.dataset.zoom));
   byId("scrub").addEventListener("input", ({ target: { value } }) => { player.pause(); player.seek(Number(value)); }); // pause() sets it back

@@ -49,12 +49,12 @@ class Served:
         client.close()
         return found
 
-    def admitted(self) -> str:
-        """The cookie of a browser that opened the address."""
+    def admitted(self) -> tuple[str, str]:
+        """(directory, Set-Cookie) of a browser that opened the address."""
         split = urlsplit(self.address)
         status, _, headers = self.ask(f"{split.path}?{split.query}")
-        assert status == 303 and headers["Location"] == "/"
-        return str(headers["Set-Cookie"])
+        assert status == 303
+        return headers["Location"], headers["Set-Cookie"]
 
     def end(self) -> int:
         self.process.send_signal(signal.SIGINT)
@@ -215,12 +215,14 @@ def test_only_the_browser_with_the_token_is_admitted_and_once(
     served: Served, minidock: Minidock, busybox_image: str
 ) -> None:
     box = minidock.ok("run", "-d", busybox_image, "sleep", "600")
-    first, cookie = served.address, served.admitted()
-    assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(cookie.split("; "))
+    first, (home, cookie) = served.address, served.admitted()
+    assert re.fullmatch(r"/[\w-]{20,}/", home), "no other server of this host gets the cookie"
+    assert {"HttpOnly", "SameSite=Strict", f"Path={home}"} == set(cookie.split("; ")[1:])
     assert served.ask(first[first.index("/?") :])[0] == 403, "it was used"
     assert served.ask("/?token=")[0] == served.ask("/?token=%ff%00%c3%a9")[0] == 403
     cookie = cookie.partition(";")[0]
-    paths = ("/", "/events", f"/story?container={box}", f"/now?container={box}", "/x")
+    asked = ("", "events", f"story?container={box}", f"now?container={box}", "layers", "path", "x")
+    paths = ("/", "/events", *(home + name for name in asked))
     for path in paths:
         for wrong in ({}, {"Cookie": cookie + "x"}, {"Cookie": cookie.partition("=")[0] + "="}):
             assert served.ask(path, **wrong)[0] == 403, (path, wrong)
@@ -229,18 +231,20 @@ def test_only_the_browser_with_the_token_is_admitted_and_once(
         assert served.ask(path, Cookie=cookie, Origin="http://evil.example")[0] == 403
         for method in ("POST", "PUT", "DELETE", "OPTIONS", "TRACE"):
             assert served.ask(path, method, Cookie=cookie)[0] == 405
-    await_true(lambda: _listed(served, cookie) == [box], "it is listed")
-    assert served.ask(f"/story?container={box}", Cookie=cookie)[0] == 200
+    for path in ("/", "/events", f"/story?container={box}", home[:-1], f"{home}/", f"{home}../"):
+        assert served.ask(path, Cookie=cookie)[0] == 404, path
+    await_true(lambda: _listed(served, home, cookie) == [box], "it is listed")
+    assert served.ask(f"{home}story?container={box}", Cookie=cookie)[0] == 200
     for unknown in ("", "..", box[:12], "../../etc/passwd", "x" * 9000):
-        assert served.ask(f"/now?container={unknown}", Cookie=cookie)[0] == 404
+        assert served.ask(f"{home}now?container={unknown}", Cookie=cookie)[0] == 404
     again = served._next_address()
     assert again.startswith(f"http://127.0.0.1:{served.port}/?token=") and again != first
     assert served.ask(again[again.index("/?") :])[0] == 303, "another browser"
 
 
 def test_no_other_page_may_frame_or_read_it_and_it_may_load_nothing(served: Served) -> None:
-    cookie = served.admitted().partition(";")[0]
-    status, page, headers = served.ask("/", Cookie=cookie)
+    home, cookie = served.admitted()
+    status, page, headers = served.ask(home, Cookie=cookie.partition(";")[0])
     assert status == 200 and headers["Content-Security-Policy"] == "frame-ancestors 'none'"
     policy = re.findall(r'Content-Security-Policy" content="(.*?)"', page)[0].split("; ")
     assert policy[0] == "default-src 'none'" and policy[-1] == "connect-src 'self'"
@@ -302,9 +306,10 @@ def test_the_story_of_the_page_is_that_of_an_exported_one(
     minidock: Minidock, served: Served, busybox_image: str, tmp_path: Path
 ) -> None:
     box = minidock.ok("run", "-d", "--name", "box", busybox_image, "sleep", "600")
-    cookie = served.admitted().partition(";")[0]
-    await_true(lambda: _listed(served, cookie) == [box], "it is listed")
-    status, body, _ = served.ask(f"/story?container={box}", Cookie=cookie)
+    home, cookie = served.admitted()
+    cookie = cookie.partition(";")[0]
+    await_true(lambda: _listed(served, home, cookie) == [box], "it is listed")
+    status, body, _ = served.ask(f"{home}story?container={box}", Cookie=cookie)
     served_story = json.loads(body)["story"]
     minidock.ok("look", "--export", str(tmp_path / "box.html"), "box")
     page = (tmp_path / "box.html").read_text()
@@ -313,13 +318,55 @@ def test_the_story_of_the_page_is_that_of_an_exported_one(
     assert os.path.exists(f"/proc/{served.process.pid}")
 
 
-def _listed(served: Served, cookie: str) -> list[str]:
+def _listed(served: Served, home: str, cookie: str) -> list[str]:
     """The ids of the first event."""
     client = http.client.HTTPConnection("127.0.0.1", served.port, timeout=patience(20))
-    client.request("GET", "/events", headers={"Cookie": cookie})
+    client.request("GET", f"{home}events", headers={"Cookie": cookie})
     answer = client.getresponse()
     assert answer.headers["Content-Type"].startswith("text/event-stream")
     assert answer.readline() == b"event: containers\n"
     listing = json.loads(answer.readline().partition(b": ")[2])
     client.close()
     return [each["id"] for each in listing]
+
+
+ROLES = "[...document.querySelectorAll('[data-tile=layers] .slab')].map(e => e.dataset.role)"
+
+
+def test_the_layers_are_what_built_them_and_an_x_ray_says_which_answers(
+    store: Store, minidock: Minidock, busybox_image: str, browser: Browser, tmp_path: Path
+) -> None:
+    steps = "RUN echo one > /etc/motd; echo x > /gone", "RUN echo two > /etc/motd; mkdir /d"
+    (tmp_path / "Dockerfile").write_text("\n".join([f"FROM {busybox_image}", *steps]))
+    minidock.ok("build", "-q", "-t", "three", str(tmp_path))
+    box = minidock.ok("run", "-d", "--name", "box", "three", "sh", "-c",
+                      "rm /gone; echo me >> /etc/passwd; touch '/new <b>'; sleep 600")  # fmt: skip
+    _shows(browser, "box")
+    browser.click("#last")
+    browser.click("[data-tile=layers] .tile-title")
+    rows = "[...document.querySelectorAll('.layers-now tbody tr')]"
+    browser.await_true(f"{rows}.length == 4")
+    made_by = browser.script(f"return {rows}.map(row => row.cells[1].textContent)")
+    assert steps[1][4:] in made_by[1] and steps[0][4:] in made_by[2], made_by
+    told = dict(
+        line.split(": ", 1)[::-1] for line in _text(browser, ".layers-now .changes").splitlines()
+    )
+    upper = Path(store.container(box).upper)
+    on_disk = {f"/{each.relative_to(upper)}" for each in upper.rglob("*")}
+    assert set(told) == on_disk - {"/etc"}, "each file in it, but not a directory that is the same"
+    assert (told["/gone"], told["/etc/passwd"], told["/new <b>"]) == ("deleted", "changed", "added")
+    assert os.stat(upper / "gone").st_rdev == 0, "a whiteout"
+    for path, roles in (
+        ("/etc/motd", ["", "seen", "hidden"]), ("/etc/passwd", ["seen", "", "", "hidden"]),
+        ("/d", ["", "seen"]), ("/nosuch", []),
+    ):  # fmt: skip
+        browser.script("document.querySelector('.xray input').value = arguments[0]", path)
+        browser.click(".xray button")
+        expected = json.dumps(roles + [""] * (4 - len(roles)), separators=(",", ":"))
+        browser.await_true(f"JSON.stringify({ROLES}) == '{expected}'")
+    browser.await_true(
+        "document.querySelector('.layers-now [role=status]').innerText.includes('no layer of box')"
+    )
+    assert browser.script("return document.querySelectorAll('.layers-now b').length") == 0
+    refused = [each for each in browser.complaints() if "/path?" not in each]
+    assert not [each for each in refused if "/story?" not in each], "a journal that has just begun"

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _PAGE = os.path.join(os.path.dirname(__file__), "page")
 SCRIPTS = (
     "data.js", "draw.js", "layout.js", "scene.js", "drawings.js", "lanes.js", "details.js",
-    "table.js", "player.js", "predict.js", "now.js", "live.js", "look.js",
+    "table.js", "player.js", "predict.js", "now.js", "live.js", "xray.js", "look.js",
 )  # fmt: skip
 
 

@@ -1,14 +1,16 @@
 """Who may see the page: the browser that opened the address with its token.
 
-    http://127.0.0.1:PORT/?token=…    one browser, once: it receives a cookie
-    everything else                   needs that cookie
+    http://127.0.0.1:PORT/?token=…    one browser, once: it receives a cookie, and is sent to
+    http://127.0.0.1:PORT/DIRECTORY/  the page, and all that it asks for: these need the cookie
 
 The page shows what only root may see, and any user of this machine can connect to its loopback. So
 the token is random, in no process's arguments, and worthless after its use; then the next address
-is printed. The cookie is HttpOnly and SameSite=Strict: neither scripts nor other sites get it. The
-Host header must be ours: a foreign name that resolves to 127.0.0.1 (DNS rebinding) is refused.
+is printed. The cookie is HttpOnly and SameSite=Strict: neither scripts nor other sites get it. But
+a browser sends cookies to any port of a host: another user's server on loopback would get it. So it
+belongs to a directory with a random name. The Host header must be ours: a foreign name that
+resolves to 127.0.0.1 (DNS rebinding) is refused.
 
-Sources: RFC 6265 and its "SameSite" draft; RFC 9110, "Host and :authority".
+Sources: RFC 6265, sections 5.1.4 and 8.5; its "SameSite" draft; RFC 9110, "Host and :authority".
 """
 
 from __future__ import annotations
@@ -33,13 +35,14 @@ class Access:
     """The tokens and cookies of one server.
 
     port: of the server. announce: called with each new address, at once with the first one.
+    directory: of the page, such as "/x4Jk…/".
     """
 
     def __init__(self, port: int, announce: Callable[[str], None]) -> None:
         self._port = port
         self._announce = announce
-        self._cookie_name = f"minidock-look-{port}"  # cookies do not distinguish ports
-        self._cookie = secrets.token_urlsafe(32)
+        self._cookie = f"minidock-look={secrets.token_urlsafe(32)}"
+        self.directory = f"/{secrets.token_urlsafe(16)}/"
         self._token = ""
         self._lock = Lock()
         self._renew()
@@ -50,12 +53,12 @@ class Access:
             if not hmac.compare_digest(request.query["token"].encode(), self._token.encode()):
                 raise BadRequest(403, "this address was used already; the terminal shows a new one")
             self._renew()
-        return f"{self._cookie_name}={self._cookie}; HttpOnly; SameSite=Strict; Path=/"
+        return f"{self._cookie}; HttpOnly; SameSite=Strict; Path={self.directory}"
 
     def check(self, request: Request) -> None:
         """Raise BadRequest unless the request came to our address, from an admitted browser."""
         cookies = (part.strip() for part in request.headers.get("cookie", "").split(";"))
-        wanted = f"{self._cookie_name}={self._cookie}".encode()
+        wanted = self._cookie.encode()
         if not any(hmac.compare_digest(each.encode(), wanted) for each in cookies):
             raise BadRequest(403, "open the address that `minidock look` printed, with its token")
 

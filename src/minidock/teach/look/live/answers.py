@@ -3,6 +3,7 @@
     listing   [{id, title, version}]   the newest first; a version changes with the journal
     story     as in an exported page (document.py), and the texts of its operations
     now       of a container that is shown (now.py), and where that differs from its journal
+    layers    its layers and what it has written; path: which layer answers for one (layers.py)
 
 Nothing is kept but the last story of each container, until its version changes.
 """
@@ -17,6 +18,7 @@ from minidock.engine.container.lookup import find, list_containers
 from minidock.errors import MinidockError, NotFound
 from minidock.teach.look.document import ops_of, story_of
 from minidock.teach.look.live.difference import differences, limit_files
+from minidock.teach.look.live.layers import layers_of, path_in
 from minidock.teach.look.live.now import now_of
 from minidock.teach.look.scene import Scene
 from minidock.teach.subject import run_of, title_of
@@ -85,6 +87,18 @@ class Answers:
         facts = now["facts"]
         differing = differences(story.scene, facts) if facts is not None else []
         return {"id": container_id, **now, "differs": differing}
+
+    def layers(self, container_id: str) -> Document:
+        """Its layers, and what it has written. Raises NotFound, Conflict."""
+        return layers_of(self._checked(container_id))
+
+    def path(self, container_id: str, path: str) -> Document:
+        """Which layer answers for a path. Raises NotFound, UsageError, Conflict."""
+        return path_in(self._checked(container_id), path)
+
+    def _checked(self, container_id: str) -> Container:
+        with self._lock:
+            return self._find(container_id)
 
     def _story(self, container: Container) -> _Story:
         known = self._stories.get(container.id)

@@ -1,10 +1,13 @@
 """look's server: the page and its events, on this machine's loopback.
 
-    GET /?token=…               opens the page in one browser (access.py)
-    GET /                       the page, without a story
-    GET /events                 server-sent events: the list of containers whenever it changes
-    GET /story?container=ID     JSON: the story of a container (answers.py)
-    GET /now?container=ID       JSON: what is true of it now
+    GET /?token=…               opens the page in one browser (access.py); below its directory:
+
+    GET .                       the page, without a story
+    GET events                  server-sent events: the list of containers whenever it changes
+    GET story?container=ID      JSON: the story of a container (answers.py)
+    GET now?container=ID        JSON: what is true of it now
+    GET layers?container=ID     JSON: its layers, and what it has written
+    GET path?container=ID&path=/etc/passwd     JSON: which layer answers for a path
 
 Nothing here changes anything: there are no other methods. The page may load nothing, and connect
 to nothing but this server; other pages may neither show it in a frame nor read its answers.
@@ -82,28 +85,34 @@ class Site:
         self.access.check_host(request)
         if request.method != "GET":
             raise BadRequest(405, f"{request.method} is not supported here")
+        directory = self.access.directory
         if request.path == "/" and "token" in request.query:
-            cookie = self.access.admit(request)
-            connection.respond(303, headers=[*_HEADERS, ("location", "/"), ("set-cookie", cookie)])
+            move = ("location", directory), ("set-cookie", self.access.admit(request))
+            connection.respond(303, headers=[*_HEADERS, *move])
             return
         self.access.check(request)
-        if request.path == "/":
+        name = request.path.removeprefix(directory) if request.path.startswith(directory) else "/"
+        if name == "":
             connection.respond(200, self._page, kind="text/html", headers=_HEADERS)
-        elif request.path == "/events":
+        elif name == "events":
             self._stream(connection)
-        elif request.path in ("/story", "/now"):
-            self._answer_json(connection, request)
+        elif name in ("story", "now", "layers", "path"):
+            self._answer_json(connection, name, request.query)
         else:
             raise BadRequest(404, f"{request.path} does not exist")
 
-    def _answer_json(self, connection: Connection, request: Request) -> None:
-        ask = self._answers.story if request.path == "/story" else self._answers.now
+    def _answer_json(self, connection: Connection, name: str, query: dict[str, str]) -> None:
+        container_id, answers = query.get("container", ""), self._answers
         try:
-            document = ask(request.query.get("container", ""))
+            if name == "path":
+                document = answers.path(container_id, query.get("path", "/"))
+            else:
+                ask = {"story": answers.story, "now": answers.now, "layers": answers.layers}
+                document = ask[name](container_id)
         except NotFound as error:
             raise BadRequest(404, str(error)) from None
         except MinidockError as error:
-            raise BadRequest(500, str(error)) from None
+            raise BadRequest(409, str(error)) from None
         connection.respond(200, _json(document), kind="application/json", headers=_HEADERS)
 
     def _stream(self, connection: Connection) -> None:
@@ -111,7 +120,10 @@ class Site:
         connection.start(200, kind="text/event-stream", headers=_HEADERS)
         sent, sent_at = None, 0.0
         while not connection.is_closed():
-            listing = self._answers.listing()
+            try:
+                listing = self._answers.listing()
+            except MinidockError:
+                return  # such as a lock that is held: the browser asks again
             if listing != sent:
                 connection.send(b"event: containers\ndata: " + _json(listing) + b"\n\n")
                 sent, sent_at = listing, time.monotonic()

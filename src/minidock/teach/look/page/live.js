@@ -9,6 +9,7 @@ class Live {
     this.stories = stories; // a story is {id, title} until it was shown
     this.now = new Now(root);
     this.isFirst = true; // until the first list has come
+    this.wanted = null; // {id, asAnimation}: to be shown as soon as its story can be read
     this.asking = 0; // the number of the last question, so that late answers are dropped
   }
 
@@ -27,21 +28,30 @@ class Live {
     const shown = this.player.story;
     this.stories.splice(0, Infinity, ...listing.map((each) => Object.assign(known.get(each.id) ?? {}, each)));
     const [newest] = this.stories;
-    if (newest && !known.has(newest.id)) this.show(newest, { asAnimation: !this.isFirst });
-    else if (shown && !this.stories.includes(shown)) say(`${printable(shown.title)}: ${word("removed")}`);
-    else if (shown && shown.shownVersion !== shown.version) this.show(shown, {});
+    if (newest && !known.has(newest.id)) this.wanted = { id: newest.id, asAnimation: !this.isFirst };
     this.isFirst = false;
+    if (shown && !this.stories.includes(shown)) say(`${printable(shown.title)}: ${word("removed")}`);
+    const next = this.stories.find(({ id }) => id === (this.wanted ?? shown)?.id);
+    if (next && next.shownVersion !== next.version) this.show(next);
     showChoice();
   }
 
-  /** Ask for a story, and show it. */
-  async show(entry, { asAnimation = false }) {
-    const asked = ++this.asking, { version } = entry;
+  /** Show a container that the reader has chosen. */
+  choose(entry) {
+    this.wanted = { id: entry.id, asAnimation: false };
+    this.show(entry);
+  }
+
+  /** Ask for a story, and show it. A journal that has just begun cannot be read: its next version can. */
+  async show(entry) {
+    const asked = ++this.asking, { version } = entry, asAnimation = this.wanted?.asAnimation;
     const answer = await ask(`story?container=${entry.id}`);
-    if (!answer || asked !== this.asking) return;
+    const at = this.stories.findIndex(({ id }) => id === entry.id);
+    if (!answer || answer.error || asked !== this.asking || at < 0) return;
+    this.wanted = null;
     Object.assign(data.ops, answer.ops);
-    const story = new Story({ ...answer.story, version: entry.version, shownVersion: version });
-    this.stories.splice(this.stories.findIndex(({ id }) => id === story.id), 1, story);
+    const story = new Story({ ...answer.story, version: this.stories[at].version, shownVersion: version });
+    this.stories[at] = story;
     say("");
     if (this.player.story?.id === story.id) this.player.grow(story);
     else this.open(story, asAnimation);
@@ -59,7 +69,7 @@ class Live {
     const story = this.player.story;
     if (!story || document.hidden || !this.stories.includes(story)) return;
     const now = await ask(`now?container=${story.id}`);
-    if (!now || story.id !== this.player.story.id) return;
+    if (!now || now.error || story.id !== this.player.story.id) return;
     this.now.show(now);
     const counts = new Map();
     for (const { row } of now.differs) counts.set(row, (counts.get(row) ?? 0) + 1);
@@ -67,11 +77,11 @@ class Live {
   }
 }
 
-/** The answer to a question as JSON; null if there is none. */
+/** The answer to a question as JSON, {error} if it is refused; null if there is none. */
 async function ask(path) {
   try {
     const answer = await fetch(path);
-    return answer.ok ? await answer.json() : null;
+    return answer.ok ? await answer.json() : { error: await answer.text() };
   } catch {
     return null;
   }

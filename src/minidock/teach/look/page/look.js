@@ -7,6 +7,7 @@ const lanes = new Lanes(byId("lanes"), (position) => player.seek(position));
 const details = new Details(byId("details"), player);
 const table = new Table(byId("table"));
 const predict = new Predict(player);
+const xray = new Xray();
 const stories = data.stories.map((raw) => new Story(raw));
 const live = data.live ? new Live(player, stories, byId("now")) : null;
 
@@ -25,6 +26,7 @@ function showDetails() {
   else details.showStep(story, position, zoom);
   const question = selection ? null : predict.question(story, position);
   if (question) root.prepend(question);
+  if (live && selection?.tile === "layers") root.querySelector("h2").after(xray.panel(story));
   root.scrollTop = 0;
   if (hadFocus && !root.contains(document.activeElement)) root.focus({ preventScroll: true });
 }
@@ -118,7 +120,7 @@ const KEYS = {
 function onKey(event) {
   if (event.ctrlKey || event.altKey || event.metaKey || byId("keys").open) return;
   const focus = document.activeElement, key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-  if (focus.closest("select")) return;
+  if (focus.closest("select, input[type=text]")) return;
   const isInScene = focus.closest("#scene [role=button]");
   if (key === "Enter" && isInScene) {
     isInScene.dispatchEvent(new MouseEvent("click", { bubbles: true }));
@@ -159,7 +161,7 @@ function showChoice() {
 }
 
 function choose(story) {
-  if (live) live.show(story, {}); else player.open(story);
+  if (live) live.choose(story); else player.open(story);
 }
 
 /** #n of the address opens at a position; #n-zoom with a zoom. */

@@ -16,6 +16,7 @@ def words(_: Callable[[str], str]) -> dict[str, str]:
         **_of_host_kinds(_),
         **_of_kinds(_),
         **_of_now(_),
+        **_of_layers(_),
     }
 
 
@@ -196,6 +197,13 @@ def _of_now(_: Callable[[str], str]) -> dict[str, str]:
         "differs_on": _("{kind} {thing}: there now"),
         "differs_off": _("{kind} {thing}: gone now"),
         "differs_value": _("{kind} {thing}: {journal} in the journal, {now} now"),
+        "all_agrees": _("All as the journal says"),
+    }
+
+
+def _of_layers(_: Callable[[str], str]) -> dict[str, str]:
+    """The layers of a container, and the X-ray, while the page is served."""
+    return {
         "xray": _("Which layer answers for a path?"),
         "path": _("Path"),
         "look_up": _("Look it up"),
@@ -213,5 +221,4 @@ def _of_now(_: Callable[[str], str]) -> dict[str, str]:
         "changed": _("changed"),
         "deleted": _("deleted"),
         "opaque": _("hidden below"),
-        "all_agrees": _("All as the journal says"),
     }

@@ -16,6 +16,7 @@ from threading import Lock
 
 from minidock.engine.container.lookup import find, list_containers
 from minidock.errors import MinidockError, NotFound
+from minidock.paths import is_sha256
 from minidock.teach.look.document import ops_of, story_of
 from minidock.teach.look.live.difference import differences, limit_files
 from minidock.teach.look.live.layers import layers_of, path_in
@@ -108,7 +109,7 @@ class Answers:
 
     def _find(self, container_id: str) -> Container:
         """A container by its whole id, if it is one of ours."""
-        if not any(each["id"] == container_id for each in self._listing):
+        if not is_sha256(container_id) or (self._ids and container_id not in self._ids):
             raise NotFound(f"No such container: {container_id}")
         return find(self._store, container_id)
 

@@ -99,8 +99,8 @@ def test_subjects_are_those_of_explain(minidock: Minidock, busybox_image: str) -
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (("box",), "look requires --text or --export FILE"),
-        (("--export", "", "box"), "look requires --text or --export FILE"),
+        (("--export", "", "box"), "--export requires a file"),
+        (("box3",), "No such container: box3"),
         (("--text",), "look requires a container"),
         (("--text", "nobody"), "No such container: nobody"),
         (("--text", "--export", "x", "box"), "--text and --export exclude each other"),

@@ -70,6 +70,7 @@ class Connection:
         self._socket = stream
         self._protocol = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
         self._deadline = 0.0
+        self._is_head = False
 
     def requests(self) -> Iterator[Request]:
         """The requests of the client, one after another, each to be answered before the next.
@@ -89,6 +90,7 @@ class Connection:
                 return
             if request is None:
                 return
+            self._is_head = request.method == "HEAD"
             yield request
             if self._is(h11.DONE):
                 self._protocol.start_next_cycle()
@@ -96,7 +98,7 @@ class Connection:
     def respond(
         self, status: int, body: bytes = b"", *, kind: str = "text/plain", headers: Headers = ()
     ) -> None:
-        """Answer a request, whole. kind: the media type; texts are UTF-8."""
+        """Answer a request, whole; HEAD without the body. kind: the media type; texts are UTF-8."""
         self.start(status, kind=kind, headers=[("content-length", str(len(body))), *headers])
         self.send(body)
         self.end()
@@ -109,7 +111,7 @@ class Connection:
 
     def send(self, data: bytes) -> None:
         """Send a part of the body. Raises OSError, TimeoutError if the client takes nothing."""
-        if data:
+        if data and not self._is_head:
             self._write(h11.Data(data=data))
 
     def end(self) -> None:
@@ -118,7 +120,9 @@ class Connection:
 
     def is_closed(self) -> bool:
         """Whether the client has closed its end; does not wait."""
-        if not select.select([self._socket], [], [], 0)[0]:
+        poll = select.poll()  # unlike select(2), for any number of descriptors
+        poll.register(self._socket, select.POLLIN)
+        if not poll.poll(0):
             return False
         try:
             return self._socket.recv(1, MSG_PEEK) == b""

@@ -7,7 +7,7 @@ server hold more than CONNECTIONS_MOST threads and descriptors.
 
 from __future__ import annotations
 
-import select
+import time
 from threading import BoundedSemaphore, Thread
 
 from minidock.http_server.connection import BadRequest, Connection
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Handler = Callable[[Connection, Request], None]
 
 CONNECTIONS_MOST = 32
+_PAUSE_SECONDS = 0.05
 _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
@@ -39,11 +40,11 @@ class Server:
     def serve(self) -> None:
         """Accept connections; ends by an exception, such as KeyboardInterrupt."""
         while True:
-            select.select([self._listening], [], [])
             try:
                 stream, _ = self._listening.accept()
             except OSError:
-                continue  # the client has gone
+                time.sleep(_PAUSE_SECONDS)  # the client has gone, or no descriptor is free
+                continue
             if self._places.acquire(blocking=False):
                 Thread(target=self._run, args=[stream], daemon=True).start()
             else:

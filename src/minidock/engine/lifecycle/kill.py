@@ -77,11 +77,11 @@ def send_signal(container: Container, number: int) -> None:
     try:
         # Checked after the pidfd is open: the pid was not reused before.
         if state.is_alive(known.pid, known.content["startTime"]):
+            emit_container(container, "kill", signal=str(number))  # "die" comes after it
             with recording_to(container.paths):
                 process.send_signal(pidfd, number, pid=known.pid)
                 if number == SIGKILL:
                     _thaw(known.cgroup)
-            emit_container(container, "kill", signal=str(number))
     finally:
         os.close(pidfd)
 

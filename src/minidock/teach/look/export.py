@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _PAGE = os.path.join(os.path.dirname(__file__), "page")
 SCRIPTS = (
     "data.js", "draw.js", "layout.js", "scene.js", "drawings.js", "lanes.js", "details.js",
-    "table.js", "player.js", "predict.js", "now.js", "live.js", "xray.js", "look.js",
+    "table.js", "player.js", "predict.js", "look.js",
 )  # fmt: skip
 
 
@@ -43,11 +43,13 @@ def export(subjects: list[Subject], *, language: Language) -> bytes:
     return page_of(document_of(subjects, language), title)
 
 
-def page_of(document: Document, title: str, *, sources: str = "") -> bytes:
+def page_of(
+    document: Document, title: str, *, scripts: tuple[str, ...] = SCRIPTS, sources: str = ""
+) -> bytes:
     """The page of a document. sources: more directives of its Content-Security-Policy."""
     data = json.dumps(document, ensure_ascii=True, separators=(",", ":"))
     style = _read("look.css")
-    script = '"use strict";\n' + "".join(_read(name) for name in SCRIPTS)
+    script = '"use strict";\n' + "".join(_read(name) for name in scripts)
     policy = (
         f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; "
         f"base-uri 'none'; form-action 'none'{sources}"

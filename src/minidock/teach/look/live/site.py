@@ -25,7 +25,7 @@ from minidock.errors import Conflict, MinidockError, NotFound
 from minidock.http_server.connection import BadRequest
 from minidock.http_server.server import Server
 from minidock.teach.look.document import empty_document
-from minidock.teach.look.export import page_of
+from minidock.teach.look.export import SCRIPTS, page_of
 from minidock.teach.look.live.access import ADDRESS, Access
 from minidock.teach.look.live.answers import Answers
 
@@ -44,6 +44,7 @@ _HEADERS = [
     ("referrer-policy", "no-referrer"),
     ("x-content-type-options", "nosniff"),
 ]
+_SCRIPTS = ("now.js", "live.js", "xray.js")  # before look.js, which uses them
 _PAUSE_SECONDS, _COMMENT_SECONDS = 0.25, 10.0
 
 
@@ -78,7 +79,8 @@ class Site:
     def __init__(self, answers: Answers, language: Language) -> None:
         self._answers = answers
         document = {**empty_document(language), "live": True}
-        self._page = page_of(document, "minidock", sources="; connect-src 'self'")
+        scripts = (*_SCRIPTS, *SCRIPTS)
+        self._page = page_of(document, "minidock", scripts=scripts, sources="; connect-src 'self'")
 
     def answer(self, connection: Connection, request: Request) -> None:
         """Answer a request. Raises BadRequest."""

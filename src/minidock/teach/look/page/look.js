@@ -7,7 +7,7 @@ const lanes = new Lanes(byId("lanes"), (position) => player.seek(position));
 const details = new Details(byId("details"), player);
 const table = new Table(byId("table"));
 const predict = new Predict(player);
-const xray = new Xray();
+const xray = data.live ? new Xray() : null;
 const stories = data.stories.map((raw) => new Story(raw));
 const live = data.live ? new Live(player, stories, byId("now")) : null;
 
@@ -26,7 +26,7 @@ function showDetails() {
   else details.showStep(story, position, zoom);
   const question = selection ? null : predict.question(story, position);
   if (question) root.prepend(question);
-  if (live && selection?.tile === "layers") root.querySelector("h2").after(xray.panel(story));
+  if (xray && selection?.tile === "layers") root.querySelector("h2").after(xray.panel(story));
   root.scrollTop = 0;
   if (hadFocus && !root.contains(document.activeElement)) root.focus({ preventScroll: true });
 }

@@ -60,6 +60,7 @@ def test_russian_is_in_russian() -> None:
     assert not [t for t in plain if not re.search("[а-яё]{2}", t) and t not in words]
 
 
+@pytest.mark.slow
 def test_a_gap_and_a_leftover_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tests above can fail."""
     from minidock.kernel.pivot_root import pivot_root

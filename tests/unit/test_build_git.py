@@ -77,6 +77,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["silent", "drips"])
 @pytest.mark.parametrize("scheme", ["git", "ssh", "http"])
 def test_a_server_that_keeps_git_waiting_is_given_up(
@@ -111,6 +112,7 @@ def test_an_interrupt_ends_all_that_git_has_started(
         assert await_none(Path(host)) == []
 
 
+@pytest.mark.slow
 def test_a_process_that_computes_waits_for_nobody(tmp_path: Path, impatient: None) -> None:
     """Here it is the program that git takes for ssh; it ends after several times the limit."""
     script = tmp_path / "ssh"
@@ -123,6 +125,7 @@ def test_a_process_that_computes_waits_for_nobody(tmp_path: Path, impatient: Non
     assert time.monotonic() - began > LIMIT_SECONDS * 2.5
 
 
+@pytest.mark.slow
 def test_a_slow_server_with_enough_bytes_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, impatient: None
 ) -> None:

@@ -76,6 +76,7 @@ def ends_early(act: Callable[[], object], error: type[Exception]) -> str:
     return str(raised.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("what", DRIPS)
 def test_a_registry_that_drips_is_given_up(
@@ -117,6 +118,7 @@ def test_a_proxy_that_drips_is_given_up(
     assert "headers" in said or "timed out" in said
 
 
+@pytest.mark.slow
 def test_a_repository_that_drips_is_given_up(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,6 +132,7 @@ def test_a_repository_that_drips_is_given_up(
         )
 
 
+@pytest.mark.slow
 def test_a_reader_that_is_slow_itself_is_no_fault_of_the_servers(settings: Settings) -> None:
     head = OK + b"Content-Length: 100000\r\n\r\n"
     with dripping(head + b"a" * 100_000, b"") as host:

@@ -156,10 +156,7 @@ def test_a_client_that_does_not_read_is_given_up(
 
 def test_a_stream_ends_when_its_client_is_gone(site: Site) -> None:
     client = create_connection(("127.0.0.1", site.port), timeout=patience(10))
-    client.sendall(b"GET /stream HTTP/1.1\r\nHost: h\r\n\r\n")
-    received = b""
-    while b"data: first" not in received:
-        received += client.recv(1000)
+    _begin_stream(client)
     assert not site.ended, "it is still open"
     client.close()
     await_true(lambda: site.ended == ["closed"], "the server notices")
@@ -171,11 +168,18 @@ def test_connections_beyond_the_most_are_refused_and_places_come_back(
     most = server_module.CONNECTIONS_MOST
     taken = [create_connection(("127.0.0.1", site.port)) for _ in range(most)]
     for client in taken:
-        client.sendall(b"GET /stream HTTP/1.1\r\nHost: h\r\n\r\n")
-        client.recv(10)
+        _begin_stream(client)
     assert site.raw(b"").startswith(b"HTTP/1.1 503")
     for client in taken:
         client.close()
     await_true(lambda: len(site.ended) == most, "their threads have ended")
     one = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
     await_true(lambda: site.raw(one).startswith(b"HTTP/1.1 200"), "a place is free")
+
+
+def _begin_stream(client: socket) -> None:
+    """Ask for the stream, and receive its first event."""
+    client.sendall(b"GET /stream HTTP/1.1\r\nHost: h\r\n\r\n")
+    received = b""
+    while b"data: first" not in received:
+        received += client.recv(1000)

@@ -22,11 +22,13 @@ VALUES = st.recursive(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @given(VALUES)
 def test_what_it_writes_json_reads(value: object) -> None:
     assert json.loads(jsontext.dumps(value)) == value
 
 
+@pytest.mark.slow
 @given(VALUES, st.sampled_from([None, 1, 4]))
 def test_what_json_writes_it_reads(value: object, indent: int | None) -> None:
     assert jsontext.loads(json.dumps(value, indent=indent)) == value

@@ -49,11 +49,13 @@ def test_changes_leave_out_comments_and_empty_lines(tmp_path: Path) -> None:
     assert recipes.changes(str(tmp_path)) == ['CMD ["sh"]']
 
 
+@pytest.mark.slow
 def test_busybox_recipe_makes_the_same_bytes_each_time(busybox_tar: Path) -> None:
     again = subprocess.run(["sh", "images/busybox/recipe"], capture_output=True, check=True)
     assert again.stdout == busybox_tar.read_bytes()
 
 
+@pytest.mark.slow
 def test_busybox_image_is_one_binary_under_many_names(busybox_tar: Path) -> None:
     with tarfile.open(fileobj=io.BytesIO(busybox_tar.read_bytes())) as tar:
         members = {m.name.removeprefix("./"): m for m in tar}

@@ -231,6 +231,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(JSON)
 @example({"config": CONFIG, "layers": [DESCRIPTOR]})
 @example({"manifests": [{**DESCRIPTOR, "platform": {"os": "linux", "architecture": "amd64"}}]})

@@ -62,6 +62,7 @@ ANY_BYTES = st.lists(st.binary(max_size=40).map(lambda b: os.fsdecode(b.replace(
 SHELL_WORDS = st.lists(st.text("'\"\\$`\n\t !@%#~*?[]{}()<>|&;=-aZ0é\x81Ё\u202e", max_size=20))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
 @settings(max_examples=long(30, 500), deadline=None)
 @given(words=ANY_BYTES | SHELL_WORDS)

@@ -194,6 +194,7 @@ def conditions(draw: Any) -> list[dict[str, Any]]:
 arguments = st.tuples(*[values] * 6)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.lists(conditions(), min_size=1, max_size=3), st.lists(arguments, min_size=8, max_size=8))
 def test_arguments_are_compared_as_64_bit_numbers(
@@ -206,6 +207,7 @@ def test_arguments_are_compared_as_64_bit_numbers(
         assert ask(program, "read", *args) == (ALLOW if wanted else EPERM)
 
 
+@pytest.mark.slow
 @only_x86
 @settings(max_examples=150, deadline=None)
 @given(conditions(), st.lists(arguments, min_size=8, max_size=8))

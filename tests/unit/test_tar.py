@@ -35,6 +35,7 @@ def read(archive: bytes) -> list[tuple[object, ...]]:
     ]
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(ENTRY, max_size=4),
@@ -78,6 +79,7 @@ def test_what_we_write_is_read_by_us_and_by_tarfile(
     assert all(e.xattrs == {b"user.x": b"\xff=\n\0"} for e in TarReader(io.BytesIO(archive)))
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=2048), st.integers(0, 1500), st.binary(min_size=1, max_size=40))
 def test_damage_raises_nothing_but_archive_error(noise: bytes, at: int, patch: bytes) -> None:

@@ -401,6 +401,7 @@ def test_templates_in_templates_are_refused_by_name(word: str) -> None:
         parsed_template(f'{{{{{word} "x"}}}}')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("template", "told"),
     [

@@ -70,6 +70,7 @@ def test_machine_that_ends_without_a_word_is_tried_once_more(
     assert started(runner, monkeypatch, tmp_path, ENDS_WITHOUT_A_WORD) == (125, 2)
 
 
+@pytest.mark.slow
 def test_machine_that_hangs_is_switched_off(
     runner: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

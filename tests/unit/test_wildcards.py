@@ -52,6 +52,7 @@ def test_no_ignored_pattern_is_slow(line: str) -> None:
     assert time.process_time() - begun < patience(1)
 
 
+@pytest.mark.slow
 def test_a_filter_that_would_never_end_is_refused() -> None:
     with pytest.raises(BadFilter, match="takes more than 1 second"):
         matches_regexp("(a*)*b", "a" * 40)
@@ -96,6 +97,7 @@ warnings.warn("of a library", UserWarning)
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", ["ENV A=$A$A", "ENV A=${A//a/$A}", "LABEL a=$A$A$A$A b=$A"])
 def test_doubled_values_end_in_an_error_that_names_the_line(line: str) -> None:
     text = "FROM scratch\nENV A=" + "a" * 300_000 + "\n" + f"{line}\n" * 30

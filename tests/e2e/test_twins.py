@@ -19,7 +19,7 @@ from minidock.paths import Store
 from support import stores
 from support.command import Minidock
 from support.fingerprint import fingerprint, own_names
-from support.patience import patience
+from support.patience import await_true, patience
 
 pytestmark = pytest.mark.root
 
@@ -63,7 +63,14 @@ class Shell:
         self._child.sendline(command)
 
     def close(self) -> None:
-        self._child.close(force=True)
+        await_true(self._is_closed, "bash does not end")
+
+    def _is_closed(self) -> bool:
+        try:
+            self._child.close(force=True)
+        except pexpect.ExceptionPexpect:  # it got SIGKILL a tenth of a second ago, and is ending
+            return False
+        return True
 
 
 @pytest.fixture

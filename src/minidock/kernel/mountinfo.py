@@ -35,12 +35,12 @@ def unescaped(text: str) -> str:
     return text
 
 
-def mount_points() -> list[str]:
-    """List all mount points, in mount order.
+def mount_points(pid: int | str = "self") -> list[str]:
+    """List all mount points that a process sees, in mount order; see mount_table.
 
     Source: proc_pid_mountinfo(5): the fifth field, with blanks and backslashes as octal escapes.
     """
-    return [unescaped(line.split(" ", 5)[4]) for line in mount_table("self")]
+    return [unescaped(line.split(" ", 5)[4]) for line in mount_table(pid)]
 
 
 def mount_point_of(path: str) -> str:

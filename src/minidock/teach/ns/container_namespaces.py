@@ -252,7 +252,7 @@ def _is_within(process: int, inode: int) -> bool:
 
 
 def _network(namespace: ContainerNamespace, pid: int) -> None:
-    inside, outside = _devices(pid), _devices("self")
+    inside, outside = network_devices(pid), network_devices("self")
     hidden = outside if namespace.ns != inode_of("self", "net") else []
     devices = plural(len(hidden), "device")
     text = f"the host's {devices} ({_list_text(hidden)}); it has {_list_text(inside)}"
@@ -260,7 +260,7 @@ def _network(namespace: ContainerNamespace, pid: int) -> None:
     namespace.set_measured(inside, outside, text, command)
 
 
-def _devices(pid: int | str) -> list[str]:
+def network_devices(pid: int | str) -> list[str]:
     """The network devices that a process sees."""
     with open(f"/proc/{pid}/net/dev", encoding="ascii") as file:
         return [line.partition(":")[0].strip() for line in file.readlines()[2:]]

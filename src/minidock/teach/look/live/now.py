@@ -21,8 +21,12 @@ from minidock.engine.container.cgroups import cgroup_of
 from minidock.engine.container.stats import Sample
 from minidock.errors import KernelError, MinidockError
 from minidock.kernel.capability import names_of
-from minidock.kernel.cgroup import read_table
+from minidock.kernel.cgroup import read_file, read_table
+from minidock.kernel.mountinfo import mount_points
+from minidock.kernel.namespace import KINDS
 from minidock.numerals import is_decimal
+from minidock.teach.look.thing import NAMESPACES
+from minidock.teach.ns.container_namespaces import network_devices
 from minidock.teach.packet.listeners import listeners
 
 TYPE_CHECKING = False
@@ -79,12 +83,6 @@ if TYPE_CHECKING:
 
 
 PROCESSES_MOST = 200
-# As /proc/PID/ns names them, and clone(2)'s words for them (thing.py).
-NAMESPACE_FILES = {
-    "pid": "pid", "mnt": "mount", "net": "network", "uts": "uts", "ipc": "ipc",
-    "cgroup": "cgroup", "user": "user",
-}  # fmt: skip
-_OCTAL = re.compile(rb"\\([0-7]{3})")  # how mountinfo writes blanks and backslashes
 _PRESSURE = re.compile(r"some avg10=([0-9.]+)")
 
 
@@ -111,7 +109,7 @@ def now_of(container: Container, limits: list[str]) -> Now:
             for each in listeners(pid, kind)
         ]
         now["facts"] = _facts(pid, directories, limits)
-    except (OSError, KernelError, MinidockError):
+    except (OSError, MinidockError):
         pass  # it is just ending: the next reading says so
     return now
 
@@ -186,19 +184,16 @@ def _events(directories: list[str], oom_kills: int) -> dict[str, int]:
 
 def _facts(pid: int, directories: list[str], limits: list[str]) -> Facts:
     status = status_fields(pid)
-    with open(f"/proc/{pid}/mountinfo", "rb") as file:
-        mounts = [_unescape(line.split(b" ")[4]) for line in file]
-    with open(f"/proc/{pid}/net/dev", encoding="ascii", errors="replace") as table:
-        interfaces = [line.partition(":")[0].strip() for line in table.readlines()[2:]]
+    files = {word: KINDS[word][1] for word in NAMESPACES}
     return {
         "namespaces": {
             word: os.readlink(f"/proc/{pid}/ns/{file}") != os.readlink(f"/proc/self/ns/{file}")
-            for file, word in NAMESPACE_FILES.items()
+            for word, file in files.items()
         },
-        "mounts": mounts,
+        "mounts": mount_points(pid),
         "capabilities": names_of(int(status["CapEff"], 16)),
         "filters": int(status.get("Seccomp_filters", status["Seccomp"])),
-        "interfaces": interfaces,
+        "interfaces": network_devices(pid),
         "limits": _limits(directories, limits),
     }
 
@@ -215,11 +210,6 @@ def _limits(directories: list[str], files: list[str]) -> dict[str, str]:
 def _content(path: str) -> str | None:
     """A file of a cgroup; None if it does not exist here, or cannot be read."""
     try:
-        with open(path, encoding="ascii", errors="replace") as file:
-            return file.read(4096).strip()
-    except OSError:
+        return read_file(path)
+    except KernelError:
         return None
-
-
-def _unescape(field: bytes) -> str:
-    return os.fsdecode(_OCTAL.sub(lambda found: bytes([int(found[1], 8)]), field))

@@ -183,6 +183,45 @@ def test_the_texts_of_the_picture_stand_out(page: Page) -> None:
     assert {view: texts for view, texts in faint.items() if texts} == {}
 
 
+# How the lit things of a step look: each combination of classes and state once.
+LIT = (
+    "return [...document.querySelectorAll('#scene .lit')].map(e => e.classList + ' ' +"
+    " e.dataset.state + ' ' + Boolean(e.querySelector('.note')?.textContent)).sort().join()"
+)
+
+
+def steps_that_light_otherwise(browser: Browser) -> list[int]:
+    """The positions at which something is lit in a way in which nothing was lit before."""
+    browser.press("3", "Home")
+    last = int(browser.script("return document.querySelector('#scrub').max"))
+    seen: dict[str, int] = {}
+    for position in range(1, last + 1):
+        browser.press("ArrowRight")
+        seen.setdefault(browser.script(LIT), position)
+    return list(seen.values())
+
+
+def test_the_texts_of_what_is_lit_stand_out(page: Page) -> None:
+    run(page.minidock, "box", "-p", "127.0.0.1:0:80", "-m", "64m")
+    page.show("box")
+    browser = page.browser
+    browser.prefer(prefers_color_scheme="dark", prefers_reduced_motion="reduce")
+    positions = steps_that_light_otherwise(browser)
+    assert len(positions) > 4
+    faint = {}
+    for scheme in ("light", "dark"):
+        browser.prefer(prefers_color_scheme=scheme, prefers_reduced_motion="reduce")
+        for position in positions:
+            browser.script(
+                "const scrub = document.querySelector('#scrub'); scrub.value = arguments[0];"
+                "scrub.dispatchEvent(new Event('input'))",
+                position,
+            )
+            faint[f"{scheme} {position}"] = faint_texts(browser)
+    browser.prefer()
+    assert {view: texts for view, texts in faint.items() if texts} == {}
+
+
 def test_tab_reaches_everything_and_leaves_it_both_ways(page: Page) -> None:
     run(page.minidock, "box", "--net", "none")
     run(page.minidock, "other", "--net", "none")

@@ -3,6 +3,7 @@
 # make vm-test   run the kernel and e2e tests in a VM with cgroup v2 (root; or ARCH=arm64)
 # make coverage  measure line and branch coverage of src (root; TESTS="tests/unit" for a part)
 # make docs      update docs/how-it-works with the current output of its commands (root)
+# make docs-ru  update the Russian pages and their catalogues, docs/ru/catalogues
 # make screenshots  take the pictures of docs/look.md and README.md anew (root)
 # make site      build the docs as a static site with search, in build/site
 # make stress    start and remove a hundred containers, eight at a time (root)
@@ -29,7 +30,7 @@ SCRIPTS := install.sh needs.sh .ci/run $(wildcard images/*/recipe images/*/*.sh)
            labs/gradescope/run_autograder labs/gradescope/grade_submission tests/fixtures/labs/box.bash \
            vagrant/playground/lib.sh $(filter-out %.md,$(wildcard vagrant/playground/[01]*))
 
-.PHONY: check lint shellcheck test coverage test-needs long stress docs screenshots site bench lock install clean vm-test box vm-reset vagrant-test release-check
+.PHONY: check lint shellcheck test coverage test-needs long stress docs docs-ru screenshots site bench lock install clean vm-test box vm-reset vagrant-test release-check
 
 $(VENV)/.ready: pyproject.toml
 	./needs.sh build lint
@@ -78,6 +79,10 @@ coverage: test-needs
 
 docs: test-needs
 	MINIDOCK_WRITE_DOCS=1 $(BIN)/pytest -q tests/e2e/test_how_it_works.py
+	@$(MAKE) --no-print-directory docs-ru
+
+docs-ru: $(VENV)/.ready
+	PYTHONPATH=src:tests $(BIN)/python -m support.page_translation
 
 screenshots: test-needs
 	MINIDOCK_WRITE_DOCS=1 $(BIN)/pytest -q tests/e2e/test_look_pictures.py

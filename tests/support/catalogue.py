@@ -72,10 +72,10 @@ def _own_words(path: Path) -> list[str]:
     return found
 
 
-def write(path: Path, catalogue: dict[str, str]) -> None:
-    """A catalogue file: each message below where it comes from."""
+def write(path: Path, catalogue: dict[str, str], found: dict[str, str]) -> None:
+    """A catalogue file: each message that was found, below where it comes from."""
     blocks = [_entry("", catalogue[""])]
-    for text, origin in messages().items():
+    for text, origin in found.items():
         blocks.append(f"#. {origin}\n{_entry(text, catalogue.get(text, ''))}")
     path.write_text("\n".join(blocks), encoding="utf-8")
 
@@ -96,4 +96,4 @@ def _quoted(text: str) -> str:
 
 if __name__ == "__main__":
     for file in LOCALE.glob("*.po"):
-        write(file, parse_catalogue(file.read_text(encoding="utf-8")))
+        write(file, parse_catalogue(file.read_text(encoding="utf-8")), messages())

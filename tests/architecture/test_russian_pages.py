@@ -1,0 +1,119 @@
+"""The Russian pages say what the English ones say now: nothing is missing, stale or written past
+the catalogue.
+
+`make docs-ru` updates the catalogues and writes the pages (support/page_translation.py).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+import pytest
+
+from support import page_translation
+from support.command import REPOSITORY
+from support.page_translation import (
+    CATALOGUES,
+    CODE,
+    LINK,
+    messages,
+    read_catalogue,
+    russian,
+    russian_path,
+    translated_pages,
+)
+
+PAGES = translated_pages()
+FACTS = re.compile(
+    r"\b(?:E[A-Z0-9]{3,}|CAP_\w+|SIG[A-Z]+|CVE-[\d-]+|[A-Z]+_[A-Z_]+)\b|[\w-]+\(\d\)|\{\}"
+)
+
+each_catalogue = pytest.mark.parametrize("name", sorted(set(PAGES.values())))
+each_page = pytest.mark.parametrize("page", PAGES)
+
+
+def facts(text: str) -> set[str]:
+    """Code, links, and names of the kernel's: the same in all languages."""
+    links = {f"{target}{anchor}" for target, anchor in LINK.findall(text)}
+    return {*CODE.findall(text), *links, *FACTS.findall(CODE.sub("", text))}
+
+
+def test_there_is_a_russian_lecture() -> None:
+    assert "docs/lecture.md" in PAGES
+    assert {path.stem for path in CATALOGUES.iterdir()} == set(PAGES.values())
+
+
+@each_catalogue
+def test_every_message_is_translated_and_none_is_stale(name: str) -> None:
+    catalogue = read_catalogue(name)
+    assert [text for text in messages(name) if not catalogue.get(text)] == []
+    assert sorted(set(catalogue) - set(messages(name)) - {""}) == []
+
+
+@each_catalogue
+def test_a_translation_has_the_code_links_and_names_of_its_message(name: str) -> None:
+    different = {
+        text: facts(text) ^ facts(translated)
+        for text, translated in read_catalogue(name).items()
+        if text and facts(text) != facts(translated)
+    }
+    assert different == {}
+
+
+@each_catalogue
+def test_a_translation_is_in_russian(name: str) -> None:
+    """Only a name or two, such as "cgroups" or "cgroup v1", is the same in both languages."""
+    same = [text for text, done in read_catalogue(name).items() if not re.search("[а-яё]", done)]
+    assert [text for text in same if len(CODE.sub("", text).split()) > 3] == []
+
+
+@each_page
+def test_a_page_is_what_the_catalogue_gives(page: str) -> None:
+    committed = (REPOSITORY / russian_path(page)).read_text(encoding="utf-8")
+    assert committed == russian(page, read_catalogue(PAGES[page])), "make docs-ru"
+
+
+@each_page
+def test_the_two_languages_link_to_each_other(page: str) -> None:
+    other = russian_path(page)
+    there = os.path.relpath(other, os.path.dirname(page))
+    back = os.path.relpath(page, os.path.dirname(other))
+    assert f"\n\n[По-русски]({there})\n\n" in (REPOSITORY / page).read_text(encoding="utf-8")
+    assert f"\n\n[In English]({back})\n\n" in (REPOSITORY / other).read_text(encoding="utf-8")
+
+
+def test_code_stays_and_text_does_not(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+    english = """# One
+
+- two `ls a` [lecture](docs/lecture.md)
+
+  ```console
+  $ echo two
+  ```
+
+| what | `code` |
+|:--|--|
+| three | 7 |
+
+<!-- bench: begin -->
+| 12 ms (min 3.5) |
+|---|
+<!-- bench: end -->
+"""
+    catalogue = {
+        "One": "Один",
+        "two `ls a` [lecture](docs/lecture.md)": "два `ls a` [лекция](docs/lecture.md)",
+        "what": "что",
+        "three": "три",
+        "{} ms (min {})": "{} мс (мин. {})",
+    }
+    monkeypatch.setattr(page_translation, "REPOSITORY", tmp_path)
+    (tmp_path / "README.md").write_text(english, encoding="utf-8")  # type: ignore[operator]
+    monkeypatch.setattr(page_translation, "translated_pages", lambda: {"docs/lecture.md": "x"})
+    done = russian("README.md", catalogue)
+    assert "# Один\n\n- два `ls a` [лекция](lecture.md)\n\n  ```console\n  $ echo two\n" in done
+    assert "| что | `code` |\n|:--|--|\n| три | 7 |\n" in done
+    assert "| 12 мс (мин. 3.5) |" in done
+    with pytest.raises(KeyError, match="three"):
+        russian("README.md", {**catalogue, "three": ""})

@@ -64,7 +64,9 @@ def test_a_translation_has_the_code_links_and_names_of_its_message(name: str) ->
 @each_catalogue
 def test_a_translation_is_in_russian(name: str) -> None:
     """Only a name or two, such as "cgroups" or "cgroup v1", is the same in both languages."""
-    same = [text for text, done in read_catalogue(name).items() if not re.search("[а-яё]", done.lower())]
+    same = [
+        text for text, done in read_catalogue(name).items() if not re.search("[а-яё]", done.lower())
+    ]
     assert [text for text in same if len(CODE.sub("", text).split()) > 3] == []
 
 

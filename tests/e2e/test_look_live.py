@@ -6,18 +6,17 @@ import http.client
 import json
 import os
 import re
-import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from minidock.paths import Store
 from support.browser import Browser
-from support.command import Minidock, command_line, environment
+from support.command import Minidock
+from support.look_server import Served
 from support.patience import await_true, patience
 
 pytestmark = [pytest.mark.root, pytest.mark.xdist_group("browser")]
@@ -25,48 +24,11 @@ pytestmark = [pytest.mark.root, pytest.mark.xdist_group("browser")]
 EVIL = "<img src=x onerror=document.title='owned'>\u202egnp.exe"
 
 
-class Served:
-    """`minidock look`, running; its addresses as it prints them."""
-
-    def __init__(self, store: Store, *words: str) -> None:
-        self.process = subprocess.Popen(
-            [*command_line(), "look", *words], env=environment(store.root), text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
-        self.address = self._next_address()
-        self.port = urlsplit(self.address).port or 0
-
-    def _next_address(self) -> str:
-        assert self.process.stdout is not None
-        return self.process.stdout.readline().split()[-1]
-
-    def ask(self, path: str, method: str = "GET", **headers: str) -> tuple[int, str, Any]:
-        """(status, body, headers) of an answer."""
-        client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=patience(20))
-        client.request(method, path, headers=headers)
-        answer = client.getresponse()
-        found = answer.status, answer.read().decode(), answer.headers
-        client.close()
-        return found
-
-    def admitted(self) -> tuple[str, str]:
-        """(directory, Set-Cookie) of a browser that opened the address."""
-        split = urlsplit(self.address)
-        status, _, headers = self.ask(f"{split.path}?{split.query}")
-        assert status == 303
-        return headers["Location"], headers["Set-Cookie"]
-
-    def end(self) -> int:
-        self.process.send_signal(signal.SIGINT)
-        return self.process.wait(patience(10))
-
-
 @pytest.fixture
 def served(store: Store, minidock: Minidock, busybox_image: str) -> Iterator[Served]:
     site = Served(store)
     yield site
-    site.process.kill()
-    site.process.communicate()
+    site.stop()
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """The pictures of the docs are scenes of the page, each of which can be reached.
 
-With MINIDOCK_WRITE_DOCS=1 (`make screenshots`) they are made anew, from one container.
+With MINIDOCK_WRITE_DOCS=1 (`make screenshots`) they are made anew.
 """
 
 from __future__ import annotations
@@ -21,9 +21,15 @@ def test_each_scene_can_be_reached_and_drawn(page: Page) -> None:
     port = "8090:80" if is_written else "127.0.0.1:0:80"
     flags = ("--name", "web", "-p", port, "-v", "data:/data", "-m", "64m")
     page.minidock.ok("run", "-d", *flags, "busybox", "sleep", "10000")
+    page.minidock.ok("run", "-d", "--name", "run", "busybox", "sleep", "10000")
+    page.minidock.ok(
+        "run", "-d", "--name", "privileged", "--privileged", "busybox", "sleep", "10000"
+    )
     made = {}
     for scene in SCENES:
-        page.minidock.ok("look", "--export", str(page.file), "--lang", scene.lang, "web")
+        page.minidock.ok(
+            "look", "--export", str(page.file), "--lang", scene.lang, *scene.containers
+        )
         show(page.browser, scene, page.file)
         seen = page.browser.script(
             "return [...document.querySelectorAll(arguments[0])].some("

@@ -1,4 +1,4 @@
-"""The pictures of docs/look.md and README.md: scenes of one container's page.
+"""The pictures of docs/look.md and README.md: scenes of the page, of one container or of two.
 
 A scene is a position in the journal, what is clicked there, and how the page is shown. Its picture
 is docs/NAME.png, 1280 by 720, with a palette of the 256 colours that it has most of.
@@ -18,7 +18,7 @@ COLOURS = 256
 
 class Scene(NamedTuple):
     """name: of the file. after: the operation after which the page is shown; "": the end.
-    shows: a selector of what there is to see. clicked: a selector.
+    shows: a selector of what there is to see. clicked: a selector. keys: pressed at last.
     """
 
     name: str
@@ -29,6 +29,8 @@ class Scene(NamedTuple):
     lang: str = "en"
     is_dark: bool = False
     is_large: bool = False
+    containers: tuple[str, ...] = ("web",)
+    keys: tuple[str, ...] = ()
 
 
 SCENES = (
@@ -47,6 +49,10 @@ SCENES = (
     Scene(
         "look-class", "mount.pivot_root", "[data-tile=pivot_root].lit",
         lang="ru", is_dark=True, is_large=True,
+    ),
+    Scene(
+        "look-beside", "", "[data-row=capabilities]", zoom="isolations",
+        containers=("run", "privileged"), keys=("b",),
     ),
 )  # fmt: skip
 
@@ -80,6 +86,7 @@ def show(browser: Browser, scene: Scene, file: Path) -> None:
     )
     if scene.clicked:
         browser.click(scene.clicked)
+    browser.press(*scene.keys)
     browser.script(
         "document.activeElement.blur(); return new Promise(done => requestAnimationFrame("
         "() => requestAnimationFrame(done)))"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from minidock.teach.journal_reader import purpose_of_function
+from minidock.teach.look.memberships import memberships_of
 from minidock.teach.look.phrases import phrase_of
 from minidock.teach.look.rows import ROWS, texts_of
 from minidock.teach.look.scene import Scene
@@ -80,6 +81,8 @@ def story_of(subject: Subject, scene: Scene, language: Language) -> Document:
     steps = [_step(step, twins.write(step.entry), phases, began) for step in scene.steps]
     return {
         "title": subject.title,
+        "id": next((path for path, name in subject.paths.items() if name == "$ID"), ""),
+        "memberships": memberships_of(subject.ops),
         "things": [[thing.kind, thing.name, thing.tile] for thing in scene.things.values()],
         "first": scene.first,
         "phases": [_phase(*phase, language) for phase in phases],

@@ -1,7 +1,7 @@
 """look --export: one HTML file that replays a journal, for readers without minidock.
 
     page/look.html     the skeleton, with a mark for each of the following
-    page/look.css      -> <style>
+    page/*.css         -> <style>
     page/*.js          -> one <script>, in the order of SCRIPTS
     document.py        -> <script type="application/json">, which is data and is never run
 
@@ -32,9 +32,11 @@ if TYPE_CHECKING:
 
 _PAGE = os.path.join(os.path.dirname(__file__), "page")
 SCRIPTS = (
-    "data.js", "draw.js", "layout.js", "scene.js", "drawings.js", "lanes.js", "details.js",
-    "table.js", "player.js", "predict.js", "look.js",
+    "data.js", "draw.js", "layout.js", "half.js", "scene.js", "drawings.js", "lanes.js",
+    "details.js", "table.js", "player.js", "predict.js", "compare.js", "pairs.js",
+    "differences.js", "beside.js", "look.js",
 )  # fmt: skip
+_STYLES = ("look.css", "beside.css")
 
 
 def export(subjects: list[Subject], *, language: Language) -> bytes:
@@ -48,7 +50,7 @@ def page_of(
 ) -> bytes:
     """The page of a document. sources: more directives of its Content-Security-Policy."""
     data = json.dumps(document, ensure_ascii=True, separators=(",", ":"))
-    style = _read("look.css")
+    style = "".join(_read(name) for name in _STYLES)
     script = '"use strict";\n' + "".join(_read(name) for name in scripts)
     policy = (
         f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; "

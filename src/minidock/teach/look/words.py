@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from minidock.teach.look.beside_words import words_of_two
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +19,7 @@ def words(_: Callable[[str], str]) -> dict[str, str]:
         **_of_kinds(_),
         **_of_now(_),
         **_of_layers(_),
+        **words_of_two(_),
     }
 
 

@@ -43,7 +43,7 @@ class _Story:
         subject = run_of(container)
         self.scene = Scene(subject.ops)
         self.document = {
-            "story": {"id": container.id, **story_of(subject, self.scene, language)},
+            "story": story_of(subject, self.scene, language),
             "ops": ops_of(self.scene, language),
         }
 

@@ -23,7 +23,7 @@ from minidock.errors import KernelError, MinidockError
 from minidock.kernel.capability import names_of
 from minidock.kernel.cgroup import read_file, read_table
 from minidock.kernel.mountinfo import mount_points
-from minidock.kernel.namespace import KINDS
+from minidock.kernel.namespace import inode
 from minidock.numerals import is_decimal
 from minidock.teach.look.thing import NAMESPACES
 from minidock.teach.ns.container_namespaces import network_devices
@@ -57,9 +57,14 @@ if TYPE_CHECKING:
         limit: float | None
 
     class Facts(TypedDict):
-        """namespaces: kind -> whether it is not minidock's own. limits: file -> content."""
+        """namespaces: kind -> whether it is not minidock's own. limits: file -> content.
+
+        inodes, host: kind of namespace, as a thing is called -> its inode, and minidock's own.
+        """
 
         namespaces: dict[str, bool]
+        inodes: dict[str, str]
+        host: dict[str, str]
         mounts: list[str]
         capabilities: list[str]
         filters: int
@@ -184,12 +189,12 @@ def _events(directories: list[str], oom_kills: int) -> dict[str, int]:
 
 def _facts(pid: int, directories: list[str], limits: list[str]) -> Facts:
     status = status_fields(pid)
-    files = {word: KINDS[word][1] for word in NAMESPACES}
+    inodes = {word: inode(pid, word) for word in NAMESPACES}
+    host = {word: inode(os.getpid(), word) for word in NAMESPACES}
     return {
-        "namespaces": {
-            word: os.readlink(f"/proc/{pid}/ns/{file}") != os.readlink(f"/proc/self/ns/{file}")
-            for word, file in files.items()
-        },
+        "namespaces": {word: inodes[word] != host[word] for word in NAMESPACES},
+        "inodes": {NAMESPACES[word]: each for word, each in inodes.items()},
+        "host": {NAMESPACES[word]: each for word, each in host.items()},
         "mounts": mount_points(pid),
         "capabilities": names_of(int(status["CapEff"], 16)),
         "filters": int(status.get("Seccomp_filters", status["Seccomp"])),

@@ -44,7 +44,7 @@ _HEADERS = [
     ("referrer-policy", "no-referrer"),
     ("x-content-type-options", "nosniff"),
 ]
-_SCRIPTS = ("now.js", "live.js", "xray.js")  # before look.js, which uses them
+_SCRIPTS = ("now.js", "live.js", "xray.js", "inodes.js")  # before look.js, which uses them
 _PAUSE_SECONDS, _COMMENT_SECONDS = 0.25, 10.0
 
 

@@ -28,6 +28,10 @@ function button(text, act, attributes = {}) {
   return made;
 }
 
+function list(texts, name = "") {
+  return el("ul", { class: name }, ...texts.map((text) => el("li", {}, printable(text))));
+}
+
 /** Printable, so that no character of a name can reorder or hide the text around it. */
 function printable(text) {
   return String(text).replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, "\ufffd");

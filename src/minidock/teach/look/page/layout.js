@@ -30,6 +30,11 @@ const TILES = {
   seccomp: { x: 824, y: 484, w: 170, h: 142, row: "seccomp" },
   other: { x: 1002, y: 484, w: 214, h: 142, row: "other" },
 };
+// The whole picture: its box, its regions, its tiles, and the lines between them.
+const WHOLE = {
+  box: "0 0 1240 644", regions: [["host", HOST], ["inside", INSIDE]], tiles: TILES,
+  links: { fork: "M 348 118 C 404 118 392 100 448 100", veth: "M 348 560 C 410 560 384 420 448 420" },
+};
 const HEAD = 30; // the height of a tile's title
 const PAD = 10;
 
@@ -59,7 +64,7 @@ function flow(chips, tile, top, left) {
   const lines = Math.floor((tile.h - top - 2 + gap) / (height + gap));
   for (let skipped = 0; ; skipped++) {
     const shown = chips.slice(skipped);
-    const more = skipped ? 38 : 0;
+    const more = skipped ? 44 : 0;
     const places = [];
     let x = left + more, line = 0;
     for (const chip of shown) {

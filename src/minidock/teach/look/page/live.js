@@ -44,18 +44,23 @@ class Live {
 
   /** Ask for a story, and show it. A journal that has just begun cannot be read: its next version can. */
   async show(entry) {
-    const asked = ++this.asking, { version } = entry, asAnimation = this.wanted?.asAnimation;
-    const answer = await ask(`story?container=${entry.id}`);
-    const at = this.stories.findIndex(({ id }) => id === entry.id);
-    if (!answer || answer.error || asked !== this.asking || at < 0) return;
+    const asked = ++this.asking, asAnimation = this.wanted?.asAnimation;
+    const story = await this.load(entry, () => asked === this.asking);
+    if (!story) return;
     this.wanted = null;
-    Object.assign(data.ops, answer.ops);
-    const story = new Story({ ...answer.story, version: this.stories[at].version, shownVersion: version });
-    this.stories[at] = story;
     say("");
     if (this.player.story?.id === story.id) this.player.grow(story);
     else this.open(story, asAnimation);
     showChoice();
+  }
+
+  /** Ask for a story, and keep it. isWanted: whether it still is when the answer comes. */
+  async load(entry, isWanted = () => true) {
+    const { version } = entry, answer = await ask(`story?container=${entry.id}`);
+    const at = this.stories.findIndex(({ id }) => id === entry.id);
+    if (!answer || answer.error || at < 0 || !isWanted()) return null;
+    Object.assign(data.ops, answer.ops);
+    return (this.stories[at] = new Story({ ...answer.story, version: this.stories[at].version, shownVersion: version }));
   }
 
   open(story, asAnimation) {

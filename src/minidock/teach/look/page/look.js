@@ -9,6 +9,7 @@ const table = new Table(byId("table"));
 const predict = new Predict(player);
 const xray = data.live ? new Xray() : null;
 const stories = data.stories.map((raw) => new Story(raw));
+const beside = new Beside(player, scene, byId("second"));
 const live = data.live ? new Live(player, stories, byId("now")) : null;
 
 function showPicture(isReopened) {
@@ -21,8 +22,10 @@ function showPicture(isReopened) {
 function showDetails() {
   const { story, position, selection, zoom } = player, root = byId("details");
   const hadFocus = root.contains(document.activeElement);
-  if (selection?.thing !== undefined) details.showThing(story, selection.thing, position);
+  if (selection?.second) beside.showPanel(selection.second);
+  else if (selection?.thing !== undefined) details.showThing(story, selection.thing, position);
   else if (selection) details.showTile(story, selection.tile);
+  else if (beside.isOn) beside.showPanel(null);
   else details.showStep(story, position, zoom);
   const question = selection ? null : predict.question(story, position);
   if (question) root.prepend(question);
@@ -46,7 +49,11 @@ function showControls() {
     each.setAttribute("aria-checked", each.dataset.zoom === zoom);
     each.tabIndex = each.dataset.zoom === zoom ? 0 : -1;
   }
-  if (!byId("table").hidden) table.show(story, position);
+  if (!byId("table").hidden) {
+    table.show(story, position);
+    beside.showTable();
+  }
+  beside.showChoice();
 }
 
 function setLabel(element, key) {
@@ -76,6 +83,16 @@ function toggleTheme() {
   root.dataset.theme = isDark ? "light" : "dark";
 }
 
+/** Predict first is for one story: the steps of two in step are not alike. */
+function togglePredict() {
+  if (!beside.isOn) predict.toggle();
+}
+
+function toggleBeside() {
+  if (predict.isOn) predict.toggle();
+  beside.toggle();
+}
+
 function setSpeed(change) {
   const speed = byId("speed");
   speed.selectedIndex = Math.min(Math.max(speed.selectedIndex + change, 0), speed.length - 1);
@@ -84,7 +101,7 @@ function setSpeed(change) {
 
 function showKeys() {
   const keys = [["Space", "key_play"], ["← →", "key_step"], ["Home End", "key_ends"], ["1 2 3", "key_zoom"], ["− +", "key_speed"],
-                ["Tab, ↑ ↓", "key_things"], ["Enter", "key_select"], ["P", "key_predict"], ["T D L", "key_modes"], ["Esc", "key_close"]];
+                ["Tab, ↑ ↓", "key_things"], ["Enter", "key_select"], ["P", "key_predict"], ["B", "key_beside"], ["T D L", "key_modes"], ["Esc", "key_close"]];
   byId("keys").replaceChildren(el("h2", {}, word("keys")),
     el("dl", {}, ...keys.flatMap(([key, text]) => [el("dt", {}, key), el("dd", {}, word(text))])),
     button(word("close"), () => byId("keys").close()));
@@ -93,7 +110,7 @@ function showKeys() {
 
 /** The next or previous tile, or thing that is there, from the one with the focus. */
 function moveFocus(direction) {
-  const all = [...document.querySelectorAll("#scene .handle, #scene [tabindex='-1']:not([data-state=off]), #scene .source")];
+  const all = [...document.querySelectorAll("main svg:not([hidden]) :is(.handle, [tabindex='-1']:not([data-state=off]), .source)")];
   const at = all.indexOf(document.activeElement);
   all[at < 0 && direction < 0 ? all.length - 1 : (at + direction + all.length) % all.length].focus();
 }
@@ -114,14 +131,14 @@ const KEYS = {
   Home: () => player.seek(0), End: () => player.seek(player.story.steps.length),
   1: () => player.setZoom("isolations"), 2: () => player.setZoom("phases"), 3: () => player.setZoom("operations"),
   "+": () => setSpeed(1), "=": () => setSpeed(1), "-": () => setSpeed(-1),
-  p: () => predict.toggle(), t: toggleTable, d: toggleTheme, l: toggleLarge, "?": showKeys, Escape: () => player.select(null),
+  p: togglePredict, b: toggleBeside, t: toggleTable, d: toggleTheme, l: toggleLarge, "?": showKeys, Escape: () => player.select(null),
 };
 
 function onKey(event) {
   if (event.ctrlKey || event.altKey || event.metaKey || byId("keys").open) return;
   const focus = document.activeElement, key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   if (focus.closest("select, input[type=text]")) return;
-  const isInScene = focus.closest("#scene [role=button]");
+  const isInScene = focus.closest("main svg [role=button]");
   if (key === "Enter" && isInScene) {
     isInScene.dispatchEvent(new MouseEvent("click", { bubbles: true }));
   } else if (focus.closest("#zooms") && key.startsWith("Arrow")) {
@@ -134,7 +151,7 @@ function onKey(event) {
 
 /** Whether ↑ and ↓ move through the picture here, and do not scroll. */
 function scenery(focus) {
-  return focus === document.body || focus.closest("#scene");
+  return focus === document.body || focus.closest("main svg");
 }
 
 function bind() {
@@ -142,13 +159,14 @@ function bind() {
   for (const each of document.querySelectorAll("[data-label]")) setLabel(each, each.dataset.label);
   const acts = { first: () => player.seek(0), back: () => { player.pause(); player.step(-1); }, play: () => player.toggle(),
                  forward: () => { player.pause(); player.step(1); }, last: () => player.seek(player.story.steps.length),
-                 "predict-button": () => predict.toggle(), "table-button": toggleTable, "large-button": toggleLarge, "theme-button": toggleTheme, "keys-button": showKeys };
+                 "predict-button": togglePredict, "beside-button": toggleBeside, "table-button": toggleTable, "large-button": toggleLarge, "theme-button": toggleTheme, "keys-button": showKeys };
   for (const [id, act] of Object.entries(acts)) byId(id).addEventListener("click", act);
   for (const each of document.querySelectorAll("[data-zoom]")) each.addEventListener("click", () => player.setZoom(each.dataset.zoom));
   byId("scrub").addEventListener("input", ({ target: { value } }) => { player.pause(); player.seek(Number(value)); }); // pause() sets it back
   byId("speed").addEventListener("change", () => setSpeed(0));
   document.addEventListener("keydown", onKey);
   new ResizeObserver(() => { if (player.story) { lanes.open(player.story, player.zoom); lanes.show(player.position); } }).observe(byId("lanes"));
+  byId("second-container").addEventListener("change", (event) => beside.choose(stories[event.target.value]));
   byId("container").addEventListener("change", (event) => choose(stories[event.target.value]));
   showChoice();
 }
@@ -158,10 +176,12 @@ function showChoice() {
   byId("choice").hidden = stories.length < 2;
   byId("container").replaceChildren(...stories.map((story, at) =>
     el("option", { value: at, selected: story === player.story }, printable(story.title))));
+  beside.refresh();
 }
 
 function choose(story) {
-  if (live) live.choose(story); else player.open(story);
+  if (beside.isOn && story === beside.story) beside.swap(story);
+  else if (live) live.choose(story); else player.open(story);
 }
 
 /** #n of the address opens at a position; #n-zoom with a zoom. */
@@ -172,9 +192,10 @@ function openAt(hash) {
 }
 
 bind();
-player.views.push(showPicture, showDetails, showControls);
+player.views.push(showPicture, (isReopened) => beside.showPicture(isReopened), showDetails, showControls);
 if (live) {
   live.start();
+  new Inodes(beside).start();
 } else {
   player.open(stories[0]);
   openAt(location.hash);

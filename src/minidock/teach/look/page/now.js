@@ -58,10 +58,6 @@ class Now {
   }
 }
 
-function list(texts, name = "") {
-  return el("ul", { class: name }, ...texts.map((text) => el("li", {}, printable(text))));
-}
-
 /** CPU usage between two readings: 100 for one processor. */
 function cpuPercent(before, now) {
   const taken = now.taken_ns - (before?.taken_ns ?? now.taken_ns);

@@ -9,6 +9,11 @@ class Player {
     this.playing = 0;
     this.selection = null;
     this.views = [];
+    this.together = null; // two stories in step: it knows the stops, and where they end
+  }
+
+  isAtEnd() {
+    return this.together ? this.together.isAtEnd() : this.position >= this.story.steps.length;
   }
 
   /** Show a story where the container is complete: when its command began, or at the end. */
@@ -52,15 +57,16 @@ class Player {
 
   /** To the next or previous stop of the zoom. */
   step(direction) {
+    if (this.together) return this.together.step(direction);
     const at = below(this.stops, this.position, (stop) => stop);
     const isBetween = this.stops[at] !== this.position;
     this.seek(this.stops[Math.min(Math.max(at + (direction < 0 && isBetween ? 0 : direction), 0), this.stops.length - 1)]);
   }
 
   play() {
-    if (this.position >= this.story.steps.length) this.seek(0);
+    if (this.isAtEnd()) this.seek(0);
     const next = () => {
-      if (this.position >= this.story.steps.length) return this.pause();
+      if (this.isAtEnd()) return this.pause();
       this.playing = setTimeout(() => { this.step(1); next(); }, PAUSE_MS[this.zoom] / this.speed);
     };
     clearTimeout(this.playing);

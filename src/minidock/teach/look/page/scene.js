@@ -7,17 +7,21 @@ class Scene {
   constructor(root, onSelect) {
     this.root = root;
     this.onSelect = onSelect;
+    this.layout = WHOLE;
   }
 
   /** Draw a story's empty picture. */
   open(story) {
     this.story = story;
-    const focused = document.activeElement.closest("#scene .tile")?.dataset.tile;
-    this.root.replaceChildren(this.region(HOST, "host"), this.region(INSIDE, "inside"));
+    const hadFocus = this.root.contains(document.activeElement);
+    const focused = hadFocus ? document.activeElement.closest(".tile")?.dataset.tile : undefined;
+    const { box, regions, tiles, links } = this.layout;
+    this.root.setAttribute("viewBox", box);
+    this.root.replaceChildren(...regions.map(([name, place]) => this.region(place, name)));
     this.links = this.root.appendChild(svg("g", { class: "links" }));
     this.tiles = {};
-    for (const name of Object.keys(TILES)) this.tiles[name] = this.tile(name);
-    this.lines = { fork: this.link("M 348 118 C 404 118 392 100 448 100"), veth: this.link("M 348 560 C 410 560 384 420 448 420") };
+    for (const name of Object.keys(tiles)) this.tiles[name] = this.tile(name);
+    this.lines = Object.fromEntries(Object.entries(links).map(([name, path]) => [name, this.link(path)]));
     this.tiles[focused]?.handle.focus();
   }
 
@@ -32,14 +36,14 @@ class Scene {
   }
 
   tile(name) {
-    const place = TILES[name];
-    const title = svg("text", { x: PAD, y: 21, class: "tile-title" }, word(place.row ?? name));
+    const place = this.layout.tiles[name];
+    const label = word(place.title ?? place.row ?? name);
+    const title = svg("text", { x: PAD, y: 21, class: "tile-title" }, label);
     const count = svg("text", { x: place.w - PAD, y: 21, class: "tile-count" });
-    const badge = svg("text", { x: PAD + 8 + widthOf(word(place.row ?? name), 16, 650), y: 21, class: "badge" });
+    const badge = svg("text", { x: PAD + 8 + widthOf(label, 16, 650), y: 21, class: "badge" });
     const body = svg("g", { class: "body" });
     const box = svg("rect", { width: place.w, height: place.h, rx: 10, class: "box" });
     // The tile's own button is beside its things, which are buttons too: a button contains no other.
-    const label = word(place.row ?? name);
     const handle = svg("g", { class: "handle", tabindex: 0, role: "button", "aria-label": label }, box, title, badge, count);
     const group = svg("g", {
       class: `tile ${groupOf(name)} ${place.dense ? "dense" : ""}`, "data-tile": name, transform: `translate(${place.x} ${place.y})`,
@@ -58,8 +62,8 @@ class Scene {
       tile.group.classList.toggle("selected", tile.name === selected);
     }
     this.root.querySelector(".inside").classList.toggle("on", this.isOn("init", "command", "exec"));
-    this.lines.fork.classList.toggle("on", this.isOn("init"));
-    this.lines.veth.classList.toggle("on", this.isOn("interface") && this.isOn("veth"));
+    this.lines.fork?.classList.toggle("on", this.isOn("init"));
+    this.lines.veth?.classList.toggle("on", this.isOn("interface") && this.isOn("veth"));
   }
 
   isOn(...kinds) {
@@ -77,10 +81,10 @@ class Scene {
       : things.some(({ state, kind }) => state === ON && kind !== "capability") || tile.name.startsWith("host");
     tile.group.classList.toggle("on", Boolean(isOn));
     tile.group.classList.toggle("lit", things.some((thing) => thing.lit));
-    mark(tile.handle, namespace, `${tile.label}: `);
+    if (namespace) mark(tile.handle, namespace, `${tile.label}: `); else tile.handle.setAttribute("aria-label", tile.label);
     this.showCount(tile);
     const drawn = DRAWINGS[tile.name];
-    const rest = things.filter((thing) => thing !== namespace && !(drawn && drawn.kinds.includes(thing.kind)));
+    const rest = things.filter((thing) => thing !== namespace && !drawn?.kinds.includes(thing.kind) && !tile.place.hides?.includes(thing.kind));
     rest.sort((a, b) => b.kind.endsWith("setting") - a.kind.endsWith("setting")); // the first ones are hidden first
     if (drawn) drawn.show(tile, things.filter((thing) => drawn.kinds.includes(thing.kind)), this);
     this.showNamespace(tile, namespace);
@@ -105,8 +109,8 @@ class Scene {
 
   /** At the foot of a small tile: that its namespace is its own, or another's. */
   showNamespace(tile, namespace) {
-    if (!namespace || tile.place.dense || tile.name === "net") return;
-    tile.foot ??= tile.body.appendChild(svg("text", { x: PAD, y: tile.place.h - 12, class: "caption" }));
+    if (!namespace || !hasFoot(tile)) return;
+    tile.foot ??= tile.body.appendChild(svg("text", { x: PAD, y: tile.place.h - 12, class: "caption foot" }));
     const text = namespace.state !== ON ? "" : word(namespace.note === "joined" ? "joined" : "own");
     tile.foot.textContent = fit(text, tile.place.w - 2 * PAD, 13);
   }
@@ -169,6 +173,11 @@ function mark(group, thing, before = "") {
   group.classList.toggle("lit", thing.lit);
   const label = `${word(`kind:${thing.kind}`)} ${thing.name} ${thing.note}`;
   group.setAttribute("aria-label", printable(`${before}${label}: ${word(["off", "ready", "on"][thing.state])}`));
+}
+
+/** Whether a tile says of its namespace, at its foot, whose it is. */
+function hasFoot({ name, place }) {
+  return place.namespace && !place.dense && name !== "net";
 }
 
 /** The texts of a chip, cut to a width, and its width. A long note is left to the panel. */

@@ -10,6 +10,7 @@ import os
 import re
 
 import pytest
+from markdown_it import MarkdownIt
 
 from support import page_translation
 from support.command import REPOSITORY
@@ -17,14 +18,14 @@ from support.page_translation import (
     CATALOGUES,
     CODE,
     LINK,
+    english_pages,
     messages,
     read_catalogue,
     russian,
     russian_path,
-    translated_pages,
 )
 
-PAGES = translated_pages()
+PAGES = english_pages()
 FACTS = re.compile(
     r"\b(?:E[A-Z0-9]{3,}|CAP_\w+|SIG[A-Z]+|CVE-[\d-]+|[A-Z]+_[A-Z_]+)\b|[\w-]+\(\d\)|\{\}"
 )
@@ -39,8 +40,17 @@ def facts(text: str) -> set[str]:
     return {*CODE.findall(text), *links, *FACTS.findall(CODE.sub("", text))}
 
 
-def test_readme_docs_for_learning_and_labs_are_translated() -> None:
+def structure(markdown: str) -> list[tuple[str, str, str]]:
+    """The blocks of a page, with the content of those that are code."""
+    return [
+        (token.type, token.tag, token.content if token.type in ("fence", "code_block") else "")
+        for token in MarkdownIt("commonmark").enable("table").parse(markdown)
+    ]
+
+
+def test_readme_lecture_how_it_works_and_labs_are_translated() -> None:
     assert {"README.md", "docs/lecture.md", "docs/how-it-works/README.md"} <= set(PAGES)
+    assert {"labs/README.md", "labs/00-chroot/README.md", "labs/11-image/README.md"} <= set(PAGES)
     assert {path.stem for path in CATALOGUES.iterdir()} == set(PAGES.values())
 
 
@@ -74,6 +84,15 @@ def test_a_translation_is_in_russian(name: str) -> None:
 def test_a_page_is_what_the_catalogue_gives(page: str) -> None:
     committed = (REPOSITORY / russian_path(page)).read_text(encoding="utf-8")
     assert committed == russian(page, read_catalogue(PAGES[page])), "make docs-ru"
+
+
+@each_page
+def test_a_page_has_the_structure_of_its_original(page: str) -> None:
+    """Headings, lists, tables and code blocks: no line of a translation became Markdown."""
+    english, other = (
+        (REPOSITORY / path).read_text(encoding="utf-8") for path in (page, russian_path(page))
+    )
+    assert structure(other) == structure(english)
 
 
 @each_page
@@ -112,7 +131,7 @@ def test_code_stays_and_text_does_not(monkeypatch: pytest.MonkeyPatch, tmp_path:
     }
     monkeypatch.setattr(page_translation, "REPOSITORY", tmp_path)
     (tmp_path / "README.md").write_text(english, encoding="utf-8")  # type: ignore[operator]
-    monkeypatch.setattr(page_translation, "translated_pages", lambda: {"docs/lecture.md": "x"})
+    monkeypatch.setattr(page_translation, "english_pages", lambda: {"docs/lecture.md": "x"})
     done = russian("README.md", catalogue)
     assert "# Один\n\n- два `ls a` [лекция](lecture.md)\n\n  ```console\n  $ echo two\n" in done
     assert "| что | `code` |\n|:--|--|\n| три | 7 |\n" in done

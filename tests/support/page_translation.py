@@ -46,11 +46,6 @@ def english_pages() -> dict[str, str]:
     return pages
 
 
-def translated_pages() -> dict[str, str]:
-    """The pages that have a catalogue."""
-    return {page: name for page, name in english_pages().items() if catalogue_of(name).exists()}
-
-
 def catalogue_of(name: str) -> Path:
     """The file of a catalogue."""
     return CATALOGUES / f"{name}.po"
@@ -140,7 +135,7 @@ def _translator(page: str, catalogue: dict[str, str], *, numbers: bool) -> Calla
 def _moved(link: re.Match[str], page: str) -> str:
     """A link of the English page as the Russian one has it: to a Russian page, if there is one."""
     target = os.path.normpath(os.path.join(os.path.dirname(page), link[1]))
-    if target in translated_pages() and not link[2]:
+    if target in english_pages() and not link[2]:
         target = russian_path(target)
     here = os.path.dirname(russian_path(page))
     slash = "/" if link[1].endswith("/") else ""
@@ -173,16 +168,23 @@ def _measured_lines(markdown: str) -> range:
 
 def read_catalogue(name: str) -> dict[str, str]:
     """A catalogue: msgid -> translation, "" where there is none."""
+    if not catalogue_of(name).exists():
+        return {"": "Language: ru\nContent-Type: text/plain; charset=UTF-8\n"}
     return parse_catalogue(catalogue_of(name).read_text(encoding="utf-8"))
 
 
 def _main() -> None:
-    for name in sorted(set(translated_pages().values())):
+    for name in sorted(set(english_pages().values())):
         write(catalogue_of(name), read_catalogue(name), messages(name))
-    for page, name in translated_pages().items():
+    for page, name in english_pages().items():
+        catalogue = read_catalogue(name)
+        missing = [text for text in messages(name) if not catalogue.get(text)]
+        if missing:
+            print(f"{catalogue_of(name)}: to translate: {missing[0]}")
+            continue
         path = REPOSITORY / russian_path(page)
         path.parent.mkdir(exist_ok=True)
-        path.write_text(russian(page, read_catalogue(name)), encoding="utf-8")
+        path.write_text(russian(page, catalogue), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -43,6 +43,37 @@ def test_start_gives_the_earlier_labs_solved_and_this_one_open(started: Path) ->
     assert (started / "README.md").exists()
 
 
+@pytest.mark.parametrize(
+    ("given", "environment", "handout"),
+    [
+        ([], "C.UTF-8", "README.md"),
+        ([], "ru_RU.UTF-8", "README.ru.md"),
+        ([], "de_DE.UTF-8", "README.md"),
+        (["--lang", "en"], "ru_RU.UTF-8", "README.md"),
+        (["--lang", "ru"], "C.UTF-8", "README.ru.md"),
+    ],
+)
+def test_start_names_the_handout_in_the_language_of_the_student(
+    given: list[str],
+    environment: str,
+    handout: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("LANGUAGE", environment)
+    lab("start", "4", str(tmp_path / "mine"), *given)
+    assert f"  read   {tmp_path}/mine/{handout}\n" in capsys.readouterr().out
+    assert "# Lab 04: " in (tmp_path / "mine/README.md").read_text()
+    assert "# Лабораторная работа 04: " in (tmp_path / "mine/README.ru.md").read_text()
+
+
+def test_start_refuses_a_language_without_texts(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no texts in language 'xx'"):
+        lab("start", "4", str(tmp_path / "mine"), "--lang", "xx")
+    assert not (tmp_path / "mine").exists()
+
+
 def test_start_in_c_gives_the_earlier_labs_in_c_solved(tmp_path: Path) -> None:
     lab("start", "06", str(tmp_path / "c"), "--language", "c")  # there is no lab 05 in C
     ours = Path(folder.labs_folder())

@@ -35,18 +35,21 @@ def language(wanted: str = "", environment: Mapping[str, str] = os.environ) -> L
     wanted: such as "ru" or "ru_RU.UTF-8". Raises UsageError if it has no catalogue. An unknown
     language in the environment is not an error.
     """
+    return _load(language_name(wanted, environment))
+
+
+def language_name(wanted: str = "", environment: Mapping[str, str] = os.environ) -> str:
+    """The name of a language, such as "en" or "ru". Arguments and errors: as `language`."""
     if wanted:
         name = _short(wanted)
         if name not in available():
             raise UsageError(
                 f"no texts in language {wanted!r}", hint=f"available: {', '.join(available())}"
             )
-        return _load(name)
+        return name
     asked = next((environment[name] for name in _VARIABLES if environment.get(name)), "")
-    for name in map(_short, asked.split(":")):
-        if name in available():
-            return _load(name)
-    return gettext.NullTranslations()
+    known = (name for name in map(_short, asked.split(":")) if name in available())
+    return next(known, "en")
 
 
 def available() -> list[str]:

@@ -32,21 +32,26 @@ def list_(arguments: tuple[str, ...]) -> None:
 @value(
     "--language", default="python", help="Language of the skeleton: python; some labs also have c"
 )
-def start(arguments: tuple[str, ...], *, language: str) -> None:
+@value("--lang", help="Language of the handout to read (en, ru; default from LANG)")
+def start(arguments: tuple[str, ...], *, language: str, lang: str | None) -> None:
     """Create a directory with the files a lab starts from
 
     LAB: its number or name. DIR: a new or empty directory (default: the name of the lab). It
-    contains the solutions of the previous labs. Its owner is the owner of the parent directory,
-    even if root runs this command.
+    contains the handout in each language, and the solutions of the previous labs. Its owner is the
+    owner of the parent directory, even if root runs this command.
     """
     from minidock.teach.lab import folder
     from minidock.teach.lab.submission_folder import create_folder
+    from minidock.teach.language import language_name
 
     lab = folder.find(arguments[0])
     directory = arguments[1] if len(arguments) > 1 else lab.name
+    handouts = lab.handouts()
+    handout = handouts.get(language_name(lang or ""), "README.md")
     files = lab.start(language)
-    with open(f"{lab.folder}/README.md", "rb") as file:
-        files.put("README.md", file.read())
+    for name in handouts.values():
+        with open(f"{lab.folder}/{name}", "rb") as file:
+            files.put(name, file.read())
     files.put(folder.MARKER_FILE, folder.format_marker(lab, language))
     with create_folder(directory) as fd:
         if os.listdir(fd):
@@ -55,7 +60,7 @@ def start(arguments: tuple[str, ...], *, language: str) -> None:
                 hint="name another directory, or restore the lab's files: minidock lab reset",
             )
         files.write_into(fd)
-    _tell(directory, lab)
+    _tell(directory, lab, handout)
 
 
 @command("[DIR]", at_most=1, needs_root=False)
@@ -109,7 +114,7 @@ def check_item(lab: Lab, rules: Rubric, name: str) -> None:
         raise NotFound(f"lab {lab.name} has no item {name}", hint=f"its items: {', '.join(names)}")
 
 
-def _tell(directory: str, lab: Lab) -> None:
+def _tell(directory: str, lab: Lab, handout: str) -> None:
     print(f"{directory}: lab {lab.number:02}, ready to begin")
-    print(f"  read   {directory}/README.md")
+    print(f"  read   {directory}/{handout}")
     print(f"  check  sudo minidock lab check {directory}")

@@ -68,6 +68,12 @@ class Lab:
             )
         return folder
 
+    def handouts(self) -> dict[str, str]:
+        """The names of its handouts: language of the text, such as "en" or "ru" -> file name."""
+        names = "\n".join(sorted(os.listdir(self.folder)))
+        found = re.findall(r"^README(?:\.([a-z]+))?\.md$", names, re.M)
+        return {name or "en": f"README.{name}.md" if name else "README.md" for name in found}
+
     def languages(self) -> list[str]:
         """The languages in which it has a skeleton."""
         names = "\n".join(sorted(os.listdir(self.folder)))

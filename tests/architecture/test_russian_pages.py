@@ -18,6 +18,7 @@ from support.page_translation import (
     CATALOGUES,
     CODE,
     LINK,
+    diagrams,
     english_pages,
     messages,
     read_catalogue,
@@ -29,6 +30,8 @@ PAGES = english_pages()
 FACTS = re.compile(
     r"\b(?:E[A-Z0-9]{3,}|CAP_\w+|SIG[A-Z]+|CVE-[\d-]+|[A-Z]+_[A-Z_]+)\b|[\w-]+\(\d\)|\{\}"
 )
+# A command in a diagram, without the remark behind it.
+TYPED = re.compile(r"(?m)^(?:[$#] .*?|minidock .*?|W /\S+)(?=  |$)")
 
 each_catalogue = pytest.mark.parametrize("name", sorted(set(PAGES.values())))
 each_page = pytest.mark.parametrize("page", PAGES)
@@ -41,9 +44,9 @@ def facts(text: str) -> set[str]:
 
 
 def structure(markdown: str) -> list[tuple[str, str, str]]:
-    """The blocks of a page, with the content of those that are code."""
+    """The blocks of a page, with the content of those between ```."""
     return [
-        (token.type, token.tag, token.content if token.type in ("fence", "code_block") else "")
+        (token.type, token.tag, token.content if token.type == "fence" else "")
         for token in MarkdownIt("commonmark").enable("table").parse(markdown)
     ]
 
@@ -58,25 +61,34 @@ def test_readme_lecture_how_it_works_and_labs_are_translated() -> None:
 def test_every_message_is_translated_and_none_is_stale(name: str) -> None:
     catalogue = read_catalogue(name)
     assert [text for text in messages(name) if not catalogue.get(text)] == []
-    assert sorted(set(catalogue) - set(messages(name)) - {""}) == []
+    assert sorted(set(catalogue) - set(messages(name)) - set(diagrams(name)) - {""}) == []
 
 
 @each_catalogue
 def test_a_translation_has_the_code_links_and_names_of_its_message(name: str) -> None:
+    catalogue = read_catalogue(name)
     different = {
-        text: facts(text) ^ facts(translated)
-        for text, translated in read_catalogue(name).items()
-        if text and facts(text) != facts(translated)
+        text: facts(text) ^ facts(catalogue[text])
+        for text in messages(name)
+        if facts(text) != facts(catalogue[text])
     }
     assert different == {}
 
 
 @each_catalogue
+def test_a_translated_diagram_has_the_names_and_commands_of_its_original(name: str) -> None:
+    pairs = [(text, read_catalogue(name).get(text)) for text in diagrams(name)]
+    for text, translated in pairs:
+        if translated:
+            assert set(FACTS.findall(text)) == set(FACTS.findall(translated))
+            assert TYPED.findall(text) == TYPED.findall(translated)
+
+
+@each_catalogue
 def test_a_translation_is_in_russian(name: str) -> None:
     """Only a name or two, such as "cgroups" or "cgroup v1", is the same in both languages."""
-    same = [
-        text for text, done in read_catalogue(name).items() if not re.search("[а-яё]", done.lower())
-    ]
+    catalogue = read_catalogue(name)
+    same = [text for text in messages(name) if not re.search("[а-яё]", catalogue[text].lower())]
     assert [text for text in same if len(CODE.sub("", text).split()) > 3] == []
 
 

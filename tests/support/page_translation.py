@@ -3,9 +3,10 @@
     make docs-ru       after an English page or a catalogue was changed
 
 updates the catalogues in docs/ru/catalogues and writes the Russian pages. A message is the text
-of one paragraph, list item, heading or table cell. Code blocks and pictures stay as they are, and
-links lead to Russian pages where these exist. Between `<!-- bench: begin -->` and its end, numbers
-are not part of a message: `{}` stands for each.
+of one paragraph, list item, heading or table cell. Links lead to Russian pages where these exist.
+Blocks between ``` stay as they are; indented blocks, which are diagrams and commands with remarks,
+may be translated: where the catalogue has no translation, they stay too. Between
+`<!-- bench: begin -->` and its end, numbers are not part of a message: `{}` stands for each.
 
 Source: GNU gettext manual, "The Format of PO Files"; CommonMark Spec; markdown-it-py, "Token".
 """
@@ -32,6 +33,7 @@ LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)\s#]+)(#[^)\s]*)?\)")
 CODE = re.compile(r"`[^`]+`")
 _MARKER = re.compile(r" (?=[-+*>#|=]|\d+[.)])")  # at the start of a line it would be Markdown
 _NUMBER = re.compile(r"\d+(?:\.\d+)*")
+_PAGE = re.compile(r"(?<=[`\[])[\w-]+/[\w/.-]+\.md(?=[`\]])")  # as code, or as the text of a link
 _TO_RUSSIAN = re.compile(r"\[По-русски\]\(\S+\)")
 
 
@@ -60,12 +62,12 @@ def russian_path(page: str) -> str:
 
 @dataclass
 class Block:
-    """Lines of a page with text to translate: one paragraph or heading, or the cells of a row."""
+    """Lines of a page to translate: one paragraph or heading, the cells of a row, a diagram."""
 
     first: int
     end: int
     texts: list[str] = field(default_factory=list)
-    row: bool = False
+    kind: str = "text"  # or "row", "diagram"
 
 
 def blocks(markdown: str) -> Iterator[Block]:
@@ -73,12 +75,14 @@ def blocks(markdown: str) -> Iterator[Block]:
     row: Block | None = None
     for token in MarkdownIt("commonmark").enable("table").parse(markdown):
         if token.type == "tr_open" and token.map:
-            row = Block(*token.map, row=True)
+            row = Block(*token.map, kind="row")
         elif token.type == "tr_close" and row:
             yield row
             row = None
         elif token.type == "inline" and row:
             row.texts.append(token.content)
+        elif token.type == "code_block" and token.map:
+            yield Block(*token.map, texts=[token.content.rstrip("\n")], kind="diagram")
         elif token.type == "inline" and token.map:
             yield Block(*token.map, texts=[" ".join(token.content.split())])
 
@@ -92,11 +96,20 @@ def is_message(text: str) -> bool:
 
 def messages(name: str) -> dict[str, str]:
     """What a catalogue has to translate: msgid -> the page."""
+    return _texts(name, {"text", "row"})
+
+
+def diagrams(name: str) -> dict[str, str]:
+    """What a catalogue may translate: msgid -> the page."""
+    return _texts(name, {"diagram"})
+
+
+def _texts(name: str, kinds: set[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for page in (page for page, other in english_pages().items() if other == name):
         markdown = (REPOSITORY / page).read_text(encoding="utf-8")
         measured = _measured_lines(markdown)
-        for block in blocks(markdown):
+        for block in (block for block in blocks(markdown) if block.kind in kinds):
             for text in filter(is_message, block.texts):
                 message = _NUMBER.sub("{}", text) if block.first in measured else text
                 found.setdefault(message, page)
@@ -112,9 +125,12 @@ def russian(page: str, catalogue: dict[str, str]) -> str:
     at = 0
     for block in blocks(markdown):
         done += lines[at : block.first]
+        at = block.end
+        if block.kind == "diagram":
+            done += _diagram(block, lines[block.first : block.end], catalogue)
+            continue
         translate = _translator(page, catalogue, numbers=block.first in measured)
         done += _rendered(block, lines[block.first : block.end], translate)
-        at = block.end
     return "\n".join([*done, *lines[at:], ""])
 
 
@@ -127,24 +143,35 @@ def _translator(page: str, catalogue: dict[str, str], *, numbers: bool) -> Calla
             if not found:
                 raise KeyError(text)
             text = found.format(*_NUMBER.findall(text)) if numbers else found
+        text = _PAGE.sub(lambda path: _other(path[0]), text)
         return LINK.sub(lambda link: _moved(link, page), text)
 
     return translate
 
 
+def _other(path: str) -> str:
+    return russian_path(path) if path in english_pages() else path
+
+
 def _moved(link: re.Match[str], page: str) -> str:
     """A link of the English page as the Russian one has it: to a Russian page, if there is one."""
     target = os.path.normpath(os.path.join(os.path.dirname(page), link[1]))
-    if target in english_pages() and not link[2]:
-        target = russian_path(target)
+    target = target if link[2] else _other(target)
     here = os.path.dirname(russian_path(page))
     slash = "/" if link[1].endswith("/") else ""
     return f"]({os.path.relpath(target, here)}{slash}{link[2] or ''})"
 
 
+def _diagram(block: Block, lines: list[str], catalogue: dict[str, str]) -> list[str]:
+    translated = catalogue.get(block.texts[0])
+    if not translated:
+        return lines
+    return [f"    {line}".rstrip() for line in translated.split("\n")]
+
+
 def _rendered(block: Block, lines: list[str], translate: Callable[[str], str]) -> list[str]:
     texts = [translate(text) for text in block.texts]
-    if block.row:
+    if block.kind == "row":
         return ["| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"]
     begin = re.match(r"(?:[ >]|[-*+] |\d+[.)] )*(?:#+ )?", lines[0])
     first = begin[0] if begin else ""
@@ -175,7 +202,7 @@ def read_catalogue(name: str) -> dict[str, str]:
 
 def _main() -> None:
     for name in sorted(set(english_pages().values())):
-        write(catalogue_of(name), read_catalogue(name), messages(name))
+        write(catalogue_of(name), read_catalogue(name), messages(name) | diagrams(name))
     for page, name in english_pages().items():
         catalogue = read_catalogue(name)
         missing = [text for text in messages(name) if not catalogue.get(text)]

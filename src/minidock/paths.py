@@ -15,6 +15,7 @@ A name from outside (of a volume, network or container, or a digest) becomes par
                                              resolv.conf, lock, monitor.lock, manually-stopped,
                                              temporary (it goes with its end),
                                              made-volumes (until it is created), mounts/<n>,
+                                             step.sock (during run --step),
                                              disk and space (--storage-opt size=)
         names/<name> -> <id>
         volumes/<name>/{_data,volume.json}
@@ -190,6 +191,7 @@ class ContainerPaths:
         self.monitor_lock = f"{self.home}/monitor.lock"
         self.temporary = f"{self.home}/temporary"
         self.manually_stopped = f"{self.home}/manually-stopped"
+        self.step_socket = f"{self.home}/step.sock"
 
         self.run = f"{store.run}/{container_id}"
         self.state = f"{self.run}/state.json"

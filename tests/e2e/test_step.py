@@ -20,15 +20,15 @@ from minidock.engine.monitor.pending_exec import LIMIT_SECONDS
 from minidock.errors import Aborted
 from minidock.paths import Store
 from support import attack, half_made, stores
-from support.command import REPOSITORY, Minidock, command_line, environment
+from support.command import REPOSITORY, Minidock
 from support.crash import Stage
 from support.crash_acts import body
 from support.patience import patience, steps
+from support.stepped_run import PROMPT, begin_stepped_run
 
 pytestmark = [pytest.mark.root]
 of_stage = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # by execnet
 
-PROMPT = "(step) "
 RUNS = "created: the command runs"
 Terminal = Callable[..., "pexpect.spawn[str]"]
 
@@ -39,18 +39,8 @@ def terminal(minidock: Minidock) -> Iterator[Terminal]:
     started = []
 
     def begin(*arguments: str) -> pexpect.spawn[str]:
-        program, *before = command_line()
-        child = pexpect.spawn(
-            program,
-            [*before, "run", "--step", *arguments],
-            encoding="utf-8",
-            timeout=patience(30),
-            dimensions=(50, 120),
-            env={**environment(minidock.root), "TERM": "dumb", "NO_COLOR": "1"},  # type: ignore[arg-type]
-        )
-        child.delaybeforesend = None
-        started.append(child)
-        return child
+        started.append(begin_stepped_run(minidock.root, *arguments))
+        return started[-1]
 
     yield begin
     for child in started:

@@ -28,10 +28,12 @@ class Served:
         assert self.process.stdout is not None
         return self.process.stdout.readline().split()[-1]
 
-    def ask(self, path: str, method: str = "GET", **headers: str) -> tuple[int, str, Any]:
+    def ask(
+        self, path: str, method: str = "GET", body: str | None = None, **headers: str
+    ) -> tuple[int, str, Any]:
         """(status, body, headers) of an answer."""
         client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=patience(20))
-        client.request(method, path, headers=headers)
+        client.request(method, path, body, headers=headers)
         answer = client.getresponse()
         found = answer.status, answer.read().decode(), answer.headers
         client.close()

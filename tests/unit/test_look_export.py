@@ -91,7 +91,7 @@ def test_a_hostile_name_stays_data() -> None:
     assert ["name", EVIL] in story["steps"][1]["args"]
 
 
-SERVED = ("now.js", "live.js", "xray.js", "inodes.js")
+SERVED = ("now.js", "live.js", "step.js", "xray.js", "inodes.js")
 # Words that the page asks for by the names which the server sends: gauges, events, roles of layers.
 SERVED_WORDS = {
     "memory", "pids", "cpu", "cpu_pressure", "memory_pressure", "io_pressure", "oom_kill",

@@ -62,6 +62,13 @@ class Request:
             key, text = name.decode("ascii", "replace"), value.decode("latin-1")
             self.headers[key] = f"{self.headers[key]}, {text}" if key in self.headers else text
 
+    def form(self) -> dict[str, str]:
+        """The body as fields (application/x-www-form-urlencoded). Raises BadRequest."""
+        try:
+            return dict(parse_qsl(self.body.decode(), max_num_fields=_FIELDS_MOST))
+        except ValueError as error:
+            raise BadRequest(400, f"the body of the request: {error}") from None
+
 
 class Connection:
     """The server's end of a connection; `close` it when `requests` is exhausted."""

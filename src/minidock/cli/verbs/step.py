@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from minidock.engine.lifecycle.start import start
+from minidock.teach.step.command_socket import CommandSocket
 from minidock.teach.step.debugger import Debugger
 from minidock.teach.step.debugger_commands import nouns, verbs
 from minidock.teach.step.prompt import Lines
@@ -21,20 +22,22 @@ def run_in_steps(container: Container, attachment: Attachment | None, language: 
 
     Raises Aborted if the user aborted; the container is removed then.
     """
-    debugger = Debugger(
-        container,
-        out=sys.stderr,
-        language=language,
-        read_line=Lines(sys.stderr, verbs(), nouns()),
-    )
-    return (
-        start(
+    terminal = Lines(sys.stderr, verbs(), nouns())
+    with CommandSocket(container.paths, terminal, sys.stderr) as commands:
+        debugger = Debugger(
+            container, out=sys.stderr, language=language, read_line=commands.read_line
+        )
+
+        def on_started() -> None:
+            commands.close()
+            debugger.on_started()
+
+        code = start(
             container.store,
             container.id,
             attach=attachment,
             on_record=debugger.on_record,
-            on_started=debugger.on_started,
+            on_started=on_started,
             on_step=debugger.on_step,
         )
-        or 0
-    )
+    return code or 0

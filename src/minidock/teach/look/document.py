@@ -49,10 +49,10 @@ def empty_document(language: Language) -> Document:
     }
 
 
-def ops_of(scene: Scene, language: Language) -> Document:
+def ops_of(scene: Scene, language: Language, waiting: Step | None = None) -> Document:
     """The texts of each operation that occurs."""
     found: Document = {}
-    for step in scene.steps:
+    for step in [*scene.steps, *([waiting] if waiting else [])]:
         record = step.entry.record
         if record["op"] not in found:
             why = record["why"]
@@ -72,15 +72,26 @@ def _without(name: str, language: Language) -> str:
     return " ".join(texts)
 
 
-def story_of(subject: Subject, scene: Scene, language: Language) -> Document:
-    """A subject's operations, and the things that they change."""
+def story_of(
+    subject: Subject, scene: Scene, language: Language, waiting: Step | None = None
+) -> Document:
+    """A subject's operations, and the things that they change.
+
+    waiting: the operation that `run --step` waits before; the scene does not have it.
+    """
     began = min((entry.record["t"] for entry in subject.ops), default=0)
     # Without variables: each twin is whole, and can be copied alone.
     twins = Twins({}, with_tools=False, gettext=language.gettext)
     phases: dict[tuple[str, str, str], int] = {}
     steps = [_step(step, twins.write(step.entry), phases, began) for step in scene.steps]
+    following: Document = {}
+    if waiting is not None:
+        entry = waiting.entry
+        step = _step(waiting, twins.write(entry), phases, began)
+        following = {"next": {"id": entry.record["id"], **step}}
     return {
         "title": subject.title,
+        **following,
         "id": next((path for path, name in subject.paths.items() if name == "$ID"), ""),
         "memberships": memberships_of(subject.ops),
         "things": [[thing.kind, thing.name, thing.tile] for thing in scene.things.values()],
@@ -97,6 +108,7 @@ def _phase(actor: str, module: str, function: str, language: Language) -> list[s
 
 
 def _step(step: Step, twin: str, phases: dict[tuple[str, str, str], int], began: int) -> Document:
+    """An operation. phases: each with its number; a new one is added."""
     entry = step.entry
     record = entry.record
     found: Document = {

@@ -20,6 +20,7 @@ def words(_: Callable[[str], str]) -> dict[str, str]:
         **_of_now(_),
         **_of_layers(_),
         **words_of_two(_),
+        **_of_stepped_run(_),
     }
 
 
@@ -224,4 +225,21 @@ def _of_layers(_: Callable[[str], str]) -> dict[str, str]:
         "changed": _("changed"),
         "deleted": _("deleted"),
         "opaque": _("hidden below"),
+    }
+
+
+def _of_stepped_run(_: Callable[[str], str]) -> dict[str, str]:
+    """A `run --step`, while the page is served."""
+    return {
+        "stepping": _("Step by step"),
+        "waits_before": _("Waits before operation {n}: {op}"),
+        "goes_on": _("It goes on …"),
+        "terminal_busy": _("Its terminal is in use, or it is stopped."),
+        "order_step": _("Do it"),
+        "order_next": _("Next phase"),
+        "order_chapter": _("Next process or module"),
+        "order_continue": _("Continue to the end"),
+        "order_abort": _("Abort"),
+        "order_sure": _("Really undo all? Press again"),
+        "key_orders": _("run --step: do the operation, next phase, continue"),
     }

@@ -8,8 +8,9 @@
 It stops before an operation: all operations above it in the journal are done, and no others. It
 ends when the command runs. The undo after an abort or an error is shown, but not stepped.
 
-Commands come from stdin, one a line, from a person or a script; output goes to stderr, since stdout
-belongs to the container. End of file on stdin, Ctrl-C, and the death of this process abort.
+Commands come from stdin, one a line, from a person or a script, and from the page of `look`
+(command_socket.py); output goes to stderr, since stdout belongs to the container. End of file on
+stdin, Ctrl-C, and the death of this process abort.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ SILENT_COMMANDS = ("continue", "c", "chapter")  # these do not list the operatio
 class Debugger:
     """Shows each operation before it is done, and prompts for a command.
 
-    out, language: of the output. read_line: prompts and returns a line, None at end of file.
+    out, language: of the output. read_line: prompts before an
+    operation, given by its id, and returns a line, None at end of file.
     """
 
     def __init__(
@@ -58,7 +60,7 @@ class Debugger:
         *,
         out: TextIO,
         language: Language,
-        read_line: Callable[[str], str | None],
+        read_line: Callable[[str, str], str | None],
     ) -> None:
         load_ops()
         self._container = container
@@ -68,6 +70,7 @@ class Debugger:
         self._story = story_of(container, self._page)
         self._say("Nothing is done yet. `help` lists the commands; `step` does one operation.")
         self._next: JournalEntry | None = None  # the next operation
+        self._announced = 0  # operations so far, that one included
         self._open: dict[
             tuple[str, int], tuple[JournalEntry, bool]
         ] = {}  # in progress; shown in full?
@@ -91,6 +94,7 @@ class Debugger:
             return
         if "begin" in record:
             self._next = JournalEntry(record)
+            self._next.number = self._announced = self._announced + 1
             self._open[process] = self._next, False
         elif process in self._open:
             entry, in_full = self._open.pop(process)
@@ -167,8 +171,9 @@ class Debugger:
 
     def _prompt(self, socket: _socket.socket) -> bytes:
         """Execute commands until one of them decides."""
+        assert self._next is not None
         while True:
-            line = self._read_line(PROMPT)
+            line = self._read_line(PROMPT, self._next.record["id"])
             if line is None:
                 self._say("")
                 return self._abort()

@@ -8,9 +8,11 @@ the token is random, in no process's arguments, and worthless after its use; the
 is printed. The cookie is HttpOnly and SameSite=Strict: neither scripts nor other sites get it. But
 a browser sends cookies to any port of a host: another user's server on loopback would get it. So it
 belongs to a directory with a random name. The Host header must be ours: a foreign name that
-resolves to 127.0.0.1 (DNS rebinding) is refused.
+resolves to 127.0.0.1 (DNS rebinding) is refused. A request that does something must also say which
+page it comes from: browsers send an Origin header with each POST.
 
-Sources: RFC 6265, sections 5.1.4 and 8.5; its "SameSite" draft; RFC 9110, "Host and :authority".
+Sources: RFC 6265, sections 5.1.4 and 8.5; its "SameSite" draft; RFC 9110, "Host and :authority";
+Fetch, "Origin header".
 """
 
 from __future__ import annotations
@@ -71,6 +73,11 @@ class Access:
             f"http://{h}" for h in hosts
         ]:
             raise BadRequest(403, "only this server's own page may ask it")
+
+    def check_origin(self, request: Request) -> None:
+        """Raise BadRequest unless the request says that it comes from our page (check_host)."""
+        if "origin" not in request.headers:
+            raise BadRequest(403, "only this server's own page may ask for this")
 
     def _renew(self) -> None:
         self._token = secrets.token_urlsafe(24)

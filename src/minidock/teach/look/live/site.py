@@ -8,9 +8,12 @@
     GET now?container=ID        JSON: what is true of it now
     GET layers?container=ID     JSON: its layers, and what it has written
     GET path?container=ID&path=/etc/passwd     JSON: which layer answers for a path
+    POST step                   container=…&before=ID&command=…: for its `run --step`
+                                (stepped_run.py)
 
-Nothing here changes anything: there are no other methods. The page may load nothing, and connect
-to nothing but this server; other pages may neither show it in a frame nor read its answers.
+Nothing that is got changes anything; what is posted does, and needs an Origin header too. The page
+may load nothing, and connect to nothing but this server; other pages may neither show it in a frame
+nor read its answers.
 
 Sources: HTML, "Server-sent events"; Content Security Policy Level 3; Fetch, "CORP".
 """
@@ -19,6 +22,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import contextmanager
 from socket import AF_INET, SO_REUSEADDR, SOCK_STREAM, SOL_SOCKET, socket
 
 from minidock.errors import Conflict, MinidockError, NotFound
@@ -28,10 +32,11 @@ from minidock.teach.look.document import empty_document
 from minidock.teach.look.export import SCRIPTS, page_of
 from minidock.teach.look.live.access import ADDRESS, Access
 from minidock.teach.look.live.answers import Answers
+from minidock.teach.look.live.stepped_run import ORDER_BYTES, order_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from minidock.http_server.connection import Connection, Request
     from minidock.paths import Store
@@ -44,7 +49,8 @@ _HEADERS = [
     ("referrer-policy", "no-referrer"),
     ("x-content-type-options", "nosniff"),
 ]
-_SCRIPTS = ("now.js", "live.js", "xray.js", "inodes.js")  # before look.js, which uses them
+_SCRIPTS = ("now.js", "live.js", "step.js", "xray.js", "inodes.js")  # before look.js
+_POSTED = ("step",)
 _PAUSE_SECONDS, _COMMENT_SECONDS = 0.25, 10.0
 
 
@@ -85,16 +91,19 @@ class Site:
     def answer(self, connection: Connection, request: Request) -> None:
         """Answer a request. Raises BadRequest."""
         self.access.check_host(request)
-        if request.method != "GET":
-            raise BadRequest(405, f"{request.method} is not supported here")
         directory = self.access.directory
+        name = request.path.removeprefix(directory) if request.path.startswith(directory) else "/"
+        is_posted = name in _POSTED
+        if request.method != ("POST" if is_posted else "GET"):
+            raise BadRequest(405, f"{request.method} is not supported here")
         if request.path == "/" and "token" in request.query:
             move = ("location", directory), ("set-cookie", self.access.admit(request))
             connection.respond(303, headers=[*_HEADERS, *move])
             return
         self.access.check(request)
-        name = request.path.removeprefix(directory) if request.path.startswith(directory) else "/"
-        if name == "":
+        if is_posted:
+            self._order(connection, request)
+        elif name == "":
             connection.respond(200, self._page, kind="text/html", headers=_HEADERS)
         elif name == "events":
             self._stream(connection)
@@ -103,18 +112,23 @@ class Site:
         else:
             raise BadRequest(404, f"{request.path} does not exist")
 
+    def _order(self, connection: Connection, request: Request) -> None:
+        """Pass a command on to `run --step`."""
+        self.access.check_origin(request)
+        if len(request.body) > ORDER_BYTES:
+            raise BadRequest(413, f"the body is longer than {ORDER_BYTES} bytes")
+        with _errors_as_answers():
+            self._answers.order(order_of(request.form()))
+        connection.respond(202, headers=_HEADERS)
+
     def _answer_json(self, connection: Connection, name: str, query: dict[str, str]) -> None:
         container_id, answers = query.get("container", ""), self._answers
-        try:
+        with _errors_as_answers():
             if name == "path":
                 document = answers.path(container_id, query.get("path", "/"))
             else:
                 ask = {"story": answers.story, "now": answers.now, "layers": answers.layers}
                 document = ask[name](container_id)
-        except NotFound as error:
-            raise BadRequest(404, str(error)) from None
-        except MinidockError as error:
-            raise BadRequest(409, str(error)) from None
         connection.respond(200, _json(document), kind="application/json", headers=_HEADERS)
 
     def _stream(self, connection: Connection) -> None:
@@ -133,6 +147,17 @@ class Site:
                 connection.send(b":\n\n")  # so that a vanished client is noticed
                 sent_at = time.monotonic()
             time.sleep(_PAUSE_SECONDS)
+
+
+@contextmanager
+def _errors_as_answers() -> Iterator[None]:
+    """Raise BadRequest for an error of minidock."""
+    try:
+        yield
+    except NotFound as error:
+        raise BadRequest(404, str(error)) from None
+    except MinidockError as error:
+        raise BadRequest(409, str(error)) from None
 
 
 def _json(document: object) -> bytes:

@@ -8,6 +8,7 @@ class Live {
     this.player = player;
     this.stories = stories; // a story is {id, title} until it was shown
     this.now = new Now(root);
+    this.step = new StepPanel(byId("step"));
     this.isFirst = true; // until the first list has come
     this.wanted = null; // {id, asAnimation}: to be shown as soon as its story can be read
     this.asking = 0; // the number of the last question, so that late answers are dropped
@@ -15,9 +16,10 @@ class Live {
 
   start() {
     say(word("waiting"));
+    Object.assign(KEYS, this.step.keys());
     const source = new EventSource("events");
     source.addEventListener("containers", (event) => this.take(JSON.parse(event.data)));
-    source.onerror = () => { this.now.show(null); say(word("lost")); };
+    source.onerror = () => { this.now.show(null); this.step.show(null); say(word("lost")); };
     source.onopen = () => say(this.player.story ? "" : word("waiting"));
     setInterval(() => this.askNow(), NOW_MS);
   }
@@ -33,6 +35,7 @@ class Live {
     if (shown && !this.stories.includes(shown)) say(`${printable(shown.title)}: ${word("removed")}`);
     const next = this.stories.find(({ id }) => id === (this.wanted ?? shown)?.id);
     if (next && next.shownVersion !== next.version) this.show(next);
+    this.step.show(this.stories.includes(shown) ? shown : null);
     showChoice();
   }
 
@@ -48,9 +51,12 @@ class Live {
     const story = await this.load(entry, () => asked === this.asking);
     if (!story) return;
     this.wanted = null;
+    const { pause } = story;
     say("");
-    if (this.player.story?.id === story.id) this.player.grow(story);
-    else this.open(story, asAnimation);
+    if (this.player.story?.id !== story.id) this.open(story, asAnimation && !pause);
+    else if (pause) this.player.follow(story);
+    else this.player.grow(story);
+    this.step.show(story);
     showChoice();
   }
 
@@ -60,7 +66,8 @@ class Live {
     const at = this.stories.findIndex(({ id }) => id === entry.id);
     if (!answer || answer.error || at < 0 || !isWanted()) return null;
     Object.assign(data.ops, answer.ops);
-    return (this.stories[at] = new Story({ ...answer.story, version: this.stories[at].version, shownVersion: version }));
+    const { version: newest, pause } = this.stories[at];
+    return (this.stories[at] = new Story({ ...answer.story, version: newest, shownVersion: version, pause }));
   }
 
   open(story, asAnimation) {
@@ -83,9 +90,9 @@ class Live {
 }
 
 /** The answer to a question as JSON, {error} if it is refused; null if there is none. */
-async function ask(path) {
+async function ask(path, options) {
   try {
-    const answer = await fetch(path);
+    const answer = await fetch(path, options);
     return answer.ok ? await answer.json() : { error: await answer.text() };
   } catch {
     return null;

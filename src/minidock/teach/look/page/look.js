@@ -102,6 +102,7 @@ function setSpeed(change) {
 function showKeys() {
   const keys = [["Space", "key_play"], ["← →", "key_step"], ["Home End", "key_ends"], ["1 2 3", "key_zoom"], ["− +", "key_speed"],
                 ["Tab, ↑ ↓", "key_things"], ["Enter", "key_select"], ["P", "key_predict"], ["B", "key_beside"], ["T D L", "key_modes"], ["Esc", "key_close"]];
+  if (live) keys.push(["S N C", "key_orders"]);
   byId("keys").replaceChildren(el("h2", {}, word("keys")),
     el("dl", {}, ...keys.flatMap(([key, text]) => [el("dt", {}, key), el("dd", {}, word(text))])),
     button(word("close"), () => byId("keys").close()));

@@ -43,6 +43,13 @@ class Player {
     if (isAtEnd && !this.playing && this.position < story.steps.length) this.play();
   }
 
+  /** As `grow`, but at once to its end: each step of a stepped run is seen when it is done. */
+  follow(story) {
+    this.grow(story);
+    this.pause();
+    this.seek(story.steps.length);
+  }
+
   setZoom(zoom) {
     this.zoom = zoom;
     this.stops = this.story.stops(zoom);

@@ -60,8 +60,11 @@ def test_readme_lecture_how_it_works_and_labs_are_translated() -> None:
 @each_catalogue
 def test_every_message_is_translated_and_none_is_stale(name: str) -> None:
     catalogue = read_catalogue(name)
-    assert [text for text in messages(name) if not catalogue.get(text)] == []
-    assert sorted(set(catalogue) - set(messages(name)) - set(diagrams(name)) - {""}) == []
+    missing = [text for text in messages(name) if not catalogue.get(text)]
+    assert missing == [], f"make docs-ru, then translate them in {name}.po, and make docs-ru again"
+    assert sorted(set(catalogue) - set(messages(name)) - set(diagrams(name)) - {""}) == [], (
+        "make docs-ru"
+    )
 
 
 @each_catalogue

@@ -199,7 +199,7 @@ def test_only_the_browser_with_the_token_is_admitted_and_once(
     assert served.ask(f"{home}story?container={box}", Cookie=cookie)[0] == 200
     for unknown in ("", "..", box[:12], "../../etc/passwd", "x" * 9000):
         assert served.ask(f"{home}now?container={unknown}", Cookie=cookie)[0] == 404
-    again = served._next_address()
+    again = served.next_address()
     assert again.startswith(f"http://127.0.0.1:{served.port}/?token=") and again != first
     assert served.ask(again[again.index("/?") :])[0] == 303, "another browser"
 

@@ -21,10 +21,10 @@ class Served:
             [*command_line(), "look", *words], env=environment(store.root), text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
-        self.address = self._next_address()
+        self.address = self.next_address()
         self.port = urlsplit(self.address).port or 0
 
-    def _next_address(self) -> str:
+    def next_address(self) -> str:
         assert self.process.stdout is not None
         return self.process.stdout.readline().split()[-1]
 

@@ -91,12 +91,14 @@ def test_a_hostile_name_stays_data() -> None:
     assert ["name", EVIL] in story["steps"][1]["args"]
 
 
-SERVED = ("now.js", "live.js", "step.js", "xray.js", "inodes.js")
+SERVED = ("now.js", "live.js", "step.js", "xray.js", "inodes.js", "path.js", "packet.js")
 # Words that the page asks for by the names which the server sends: gauges, events, roles of layers.
 SERVED_WORDS = {
     "memory", "pids", "cpu", "cpu_pressure", "memory_pressure", "io_pressure", "oom_kill",
     "throttled", "differs_on", "differs_off", "role:seen", "role:merged", "role:content",
-    "role:hidden",
+    "role:hidden", "way:host", "way:outside", "way:container", "way:between", "way:dns",
+    "netns:host", "netns:container", "netns:sender", "status:answered", "status:relayed",
+    "status:stopped",
 }  # fmt: skip
 
 

@@ -35,9 +35,9 @@ def packet(arguments: tuple[str, ...], **flags: object) -> int:
     """
     import json
 
-    from minidock.teach.packet import output, probe, target
+    from minidock.teach.packet import counters, output, probe, target
     from minidock.teach.packet.steps import Steps
-    from minidock.teach.packet.walk import walk
+    from minidock.teach.packet.walk import netns_of, walk
 
     store = Store()
     if flags["dns"]:
@@ -51,7 +51,8 @@ def packet(arguments: tuple[str, ...], **flags: object) -> int:
     result = probe.send(store, found, start=start)
     answer = walk(result, Steps(store))
     if flags["json"]:
-        print(json.dumps(output.plain(answer), ensure_ascii=False))
+        counts = counters.read_now(found.pid, netns_of(answer.hops))
+        print(json.dumps(output.plain(answer, counts), ensure_ascii=False))
     else:
         output.write(answer, sys.stdout)
     return 0 if answer.verdict.status != "stopped" else 1
@@ -60,7 +61,8 @@ def packet(arguments: tuple[str, ...], **flags: object) -> int:
 def _dns(store: Store, arguments: tuple[str, ...], name: str, flags: dict[str, object]) -> int:
     import json
 
-    from minidock.teach.packet import dns_walk, output
+    from minidock.teach.packet import counters, dns_walk, output
+    from minidock.teach.packet.walk import netns_of
 
     if len(arguments) != 1 or flags["from"] != "host":
         raise UsageError(
@@ -68,7 +70,8 @@ def _dns(store: Store, arguments: tuple[str, ...], name: str, flags: dict[str, o
         )
     answer = dns_walk.follow(store, arguments[0], name)
     if flags["json"]:
-        print(json.dumps(output.plain_dns(answer), ensure_ascii=False))
+        counts = counters.read_now(answer.question.pid, netns_of(answer.hops))
+        print(json.dumps(output.plain_dns(answer, counts), ensure_ascii=False))
     else:
         output.write_dns(answer, sys.stdout)
     return 0 if answer.verdict.status != "stopped" else 1

@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from minidock.teach.subject import Subject
 
 _PAGE = os.path.join(os.path.dirname(__file__), "page")
+STYLES = ("look.css", "beside.css")
 SCRIPTS = (
     "data.js", "draw.js", "layout.js", "half.js", "scene.js", "drawings.js", "lanes.js",
     "details.js", "table.js", "player.js", "predict.js", "compare.js", "pairs.js",
     "differences.js", "beside.js", "look.js",
 )  # fmt: skip
-_STYLES = ("look.css", "beside.css")
 
 
 def export(subjects: list[Subject], *, language: Language) -> bytes:
@@ -46,11 +46,16 @@ def export(subjects: list[Subject], *, language: Language) -> bytes:
 
 
 def page_of(
-    document: Document, title: str, *, scripts: tuple[str, ...] = SCRIPTS, sources: str = ""
+    document: Document,
+    title: str,
+    *,
+    scripts: tuple[str, ...] = SCRIPTS,
+    styles: tuple[str, ...] = STYLES,
+    sources: str = "",
 ) -> bytes:
     """The page of a document. sources: more directives of its Content-Security-Policy."""
     data = json.dumps(document, ensure_ascii=True, separators=(",", ":"))
-    style = "".join(_read(name) for name in _STYLES)
+    style = "".join(_read(name) for name in styles)
     script = '"use strict";\n' + "".join(_read(name) for name in scripts)
     policy = (
         f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from minidock.teach.look.beside_words import words_of_two
+from minidock.teach.look.words_packet import words_of_packet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ def words(_: Callable[[str], str]) -> dict[str, str]:
         **_of_layers(_),
         **words_of_two(_),
         **_of_stepped_run(_),
+        **words_of_packet(_),
     }
 
 

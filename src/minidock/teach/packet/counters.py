@@ -13,10 +13,14 @@ import os
 import subprocess
 from typing import NamedTuple
 
+from minidock.engine.network.veth_pair import NetworkNamespace
 from minidock.errors import MinidockError
 from minidock.kernel import iptables
 from minidock.teach.packet.firewall_trace import ChainTrace, PacketTrace, Rule, Rules
 
+# (whose network namespace, table, rule or policy) -> (packets, bytes)
+Counts = dict[tuple[str, str, str], tuple[int, int]]
+_LIMIT_SECONDS = 10.0
 _FINAL = {"ACCEPT": "accept", "DROP": "drop", "REJECT": "drop", "DNAT": "accept"}
 _FINAL |= {"MASQUERADE": "accept", "SNAT": "accept", "RETURN": ""}
 
@@ -27,6 +31,20 @@ class Counted(NamedTuple):
     table: str
     text: str
     packets: int
+
+
+def read_now(pid: int, netns: set[str]) -> Counts:
+    """The counters of all rules and policies of iptables, in some network namespaces.
+
+    netns: "host", "container" (that of process pid); others are left out. Raises KernelError.
+    """
+    found: Counts = {}
+    if "host" in netns:
+        found |= {("host", *rule): count for rule, count in _counters().items()}
+    if "container" in netns:
+        with NetworkNamespace(pid):
+            found |= {("container", *rule): count for rule, count in _counters().items()}
+    return found
 
 
 def read(rules: Rules) -> dict[tuple[str, str], int]:
@@ -98,23 +116,39 @@ def _rule(counted: Counted) -> Rule:
 
 
 def _counts() -> dict[tuple[str, str], int]:
-    done = subprocess.run(
-        [iptables.find("iptables-save"), "-c"],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "LC_ALL": "C"},
-    )
+    return {rule: packets for rule, (packets, _) in _counters().items()}
+
+
+def _counters() -> dict[tuple[str, str], tuple[int, int]]:
+    """(table, rule or policy) -> (packets, bytes), in the network namespace of this process."""
+    try:
+        done = subprocess.run(
+            [iptables.find("iptables-save"), "-c"],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "LC_ALL": "C"},
+            timeout=_LIMIT_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        raise MinidockError(f"iptables-save -c: no answer within {_LIMIT_SECONDS:.0f} s") from None
     if done.returncode:
         raise MinidockError(f"iptables-save -c failed: {done.stderr.strip()}")
-    found, table = {}, ""
+    found: dict[tuple[str, str], tuple[int, int]] = {}
+    table = ""
     for line in done.stdout.splitlines():
         if line.startswith("*"):
             table = line[1:]
         elif line.startswith("["):
             count, _, rule = line.partition("] ")
-            found[table, rule.rstrip()] = int(count[1:].partition(":")[0])
+            found[table, rule.rstrip()] = _numbers(count[1:])
         elif line.startswith(":") and line.split()[1] != "-":
             chain, policy, count = line[1:].split()
-            found[table, f"-P {chain} {policy}"] = int(count[1:].partition(":")[0])
+            found[table, f"-P {chain} {policy}"] = _numbers(count[1:-1])
     return found
+
+
+def _numbers(counter: str) -> tuple[int, int]:
+    """Parse "PACKETS:BYTES"."""
+    packets, _, size = counter.partition(":")
+    return int(packets), int(size)

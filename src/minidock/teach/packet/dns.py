@@ -52,7 +52,8 @@ class QueryResult:
     or the errno's name. code: the RCODE. is_truncated: the TC bit is set, ask again by TCP. inner,
     outer: traces through the firewall of the container's network namespace and of the host's.
     saved: the rules inside. is_traced: whether both firewalls can trace (not iptables-legacy).
-    failed_at_once: the kernel refused to send, so no packet left.
+    failed_at_once: the kernel refused to send, so no packet left. is_inside: sent from a network
+    namespace that is not the host's.
     """
 
     server: str
@@ -69,6 +70,7 @@ class QueryResult:
     saved: str
     is_traced: bool
     failed_at_once: bool
+    is_inside: bool
 
     @property
     def is_path_known(self) -> bool:
@@ -116,7 +118,8 @@ class _QueryTraces:
         )
 
     def found(self) -> tuple[list[PacketTrace], list[PacketTrace]]:
-        """The packets so far through the firewall inside, and through the host's."""
+        """The packets through the firewall inside, and the host's, with those still in flight."""
+        time.sleep(_SETTLING_SECONDS)
         self.poll()
         found = [packet_traces(events, trace.name, rules) for trace, rules, events in self._traces]
         return (found[0] if len(found) > 1 else []), found[-1]
@@ -158,7 +161,6 @@ def send_query(
             sock, destination, message, protocol, seconds, traces.poll
         )
         us = (time.monotonic_ns() - started) // 1000
-        time.sleep(_SETTLING_SECONDS)
         inner, outer = traces.found()
         return QueryResult(
             server=server,
@@ -175,6 +177,7 @@ def send_query(
             saved=traces.saved,
             is_traced=traces.are_complete,
             failed_at_once=failed_at_once,
+            is_inside=is_inside,
         )
 
 

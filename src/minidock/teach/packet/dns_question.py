@@ -55,6 +55,10 @@ class Question:
     for_ipv6: dns.QueryResult | None
 
     @property
+    def pid(self) -> int:
+        return int(self.container.state["Pid"])
+
+    @property
     def last(self) -> dns.QueryResult:
         """The query whose answer counts."""
         return self.by_tcp or self.query

@@ -41,7 +41,7 @@ from minidock.teach.packet.dns_question import (
 from minidock.teach.packet.firewall_trace import PacketTrace, Rule
 from minidock.teach.packet.listeners import has_socket, name_server_ports
 from minidock.teach.packet.steps import Steps
-from minidock.teach.packet.walk import STOPPED, AppliedRule, Hop, next_packet
+from minidock.teach.packet.walk import CONTAINER, HOST, STOPPED, AppliedRule, Hop, next_packet
 
 _FAILURES = ("SERVFAIL", dns.TIMEOUT)
 
@@ -170,9 +170,11 @@ def _owner(store: Store, container: Container) -> Container:
 
 def _hops(question: Question, steps: Steps) -> list[Hop]:
     query, name = question.query, question.container.name
+    own = CONTAINER if query.is_inside else HOST
+    text = f"{query.source}:{query.port} → {at(query.server)}, in {name}"
     hops = [
-        Hop("resolv.conf", resolv_conf(question)),
-        Hop("socket", f"{query.source}:{query.port} → {at(query.server)}, in {name}"),
+        Hop("resolv.conf", resolv_conf(question), netns=own),
+        Hop("socket", text, netns=own),
     ]
     if end := _firewalls(question, query, hops, steps):
         return [*hops, end]
@@ -181,21 +183,23 @@ def _hops(question: Question, steps: Steps) -> list[Hop]:
         monitor = owner.monitor_pid
         address = f"{NAME_SERVER}:{question.held_port}"
         text = f"the monitor of {owner.name} (pid {monitor}) serves DNS at {address}"
-        hops.append(Hop("DNS server", text))
+        hops.append(Hop("DNS server", text, netns=own))
         if query.outcome == dns.ANSWER:
             hops.append(Hop("records", _records_text(question)))
     if again := question.by_tcp:
         text = f"the answer is truncated (TC): asked again by TCP, {again.source}:{again.port}"
-        hops.append(Hop("socket", text))
+        hops.append(Hop("socket", text, netns=own))
         if end := _firewalls(question, again, hops, steps):
             return [*hops, end]
     for each in question.upstream:
-        whence = "this host" if each.from_host else name
+        whence, netns = ("this host", HOST) if each.from_host else (name, own)
         text = f"{at(each.server)}, queried from {whence}: {result_text(each)}"
-        hops.append(Hop("upstream", text))
-    hops.append(Hop("answer", result_text(question.last)))
+        hops.append(Hop("upstream", text, netns=netns))
+    is_back = question.last.outcome == dns.ANSWER
+    hops.append(Hop("answer", result_text(question.last), netns=own, is_back=is_back))
     if (also := question.for_ipv6) and (also.addresses or also.answer != "NOERROR"):
-        hops.append(Hop("answer", f"for IPv6 (AAAA): {result_text(also)}"))
+        text = f"for IPv6 (AAAA): {result_text(also)}"
+        hops.append(Hop("answer", text, netns=own, is_back=True))
     return hops
 
 
@@ -218,22 +222,26 @@ def _firewall(
     inside: the container whose network namespace has the rules, "" for the host's.
     """
     where = f" in {inside}" if inside else ""
-    what = "the query" if is_question(trace, port) else "the answer"
+    is_back = not is_question(trace, port)
+    what = "the answer" if is_back else "the query"
+    netns = CONTAINER if inside else HOST
     for chain_trace in trace.chains:
         place = f"{chain_trace.table} {chain_trace.chain}"
         applied = [_because(rule, steps, inside) for rule in chain_trace.rules]
         if chain_trace.dropped_by:
-            return Hop(place, f"{what} is dropped{where}", applied)
+            text = f"{what} is dropped{where}"
+            return Hop(place, text, applied, netns=netns, is_back=is_back)
         before, after = chain_trace.packet, next_packet(trace, chain_trace)
         if chain_trace.table == "nat" and before and after:
             if before.receiver != after.receiver:
                 text = f"{before.receiver} becomes {after.receiver}{where}"
-                hops.append(Hop(place, text, applied))
+                hops.append(Hop(place, text, applied, netns=netns, is_back=is_back))
             elif before.sender != after.sender:
                 text = f"the sender {before.sender} becomes {after.sender}{where}"
-                hops.append(Hop(place, text, applied))
+                hops.append(Hop(place, text, applied, netns=netns, is_back=is_back))
         elif chain_trace.table and chain_trace.rules and not chain_trace.rules[-1].is_policy:
-            hops.append(Hop(place, f"{what} is let through{where}", applied))
+            text = f"{what} is let through{where}"
+            hops.append(Hop(place, text, applied, netns=netns, is_back=is_back))
     return None
 
 

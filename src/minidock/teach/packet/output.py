@@ -7,6 +7,7 @@ from typing import TextIO
 
 from minidock.teach.packet.advice import purpose
 from minidock.teach.packet.causes import Verdict
+from minidock.teach.packet.counters import Counts
 from minidock.teach.packet.dns_walk import DnsWalk
 from minidock.teach.packet.steps import Step
 from minidock.teach.packet.walk import Hop, Walk
@@ -118,8 +119,8 @@ def _origin_text(origin: str) -> str:
     return places.get(origin, f"container {origin}")
 
 
-def plain(walk: Walk) -> dict[str, object]:
-    """A walk as a JSON object."""
+def plain(walk: Walk, counts: Counts | None = None) -> dict[str, object]:
+    """A walk as a JSON object. counts: the rules' counters now, as counters.read_now has them."""
     result = walk.result
     return {
         "port": result.target.port,
@@ -131,7 +132,7 @@ def plain(walk: Walk) -> dict[str, object]:
         "verdict": walk.verdict.text,
         "advice": walk.verdict.advice,
         "notes": walk.notes,
-        "hops": [_plain_hop(hop) for hop in walk.hops],
+        "hops": [_plain_hop(hop, counts or {}) for hop in walk.hops],
         "missing": [
             {"table": table, "rule": f"-A {chain} {rule}", "without": purpose(table, chain, rule)}
             for table, chain, rule in walk.missing
@@ -141,8 +142,8 @@ def plain(walk: Walk) -> dict[str, object]:
     }
 
 
-def plain_dns(walk: DnsWalk) -> dict[str, object]:
-    """A DNS query as a JSON object."""
+def plain_dns(walk: DnsWalk, counts: Counts | None = None) -> dict[str, object]:
+    """A DNS query as a JSON object. counts: as in `plain`."""
     question = walk.question
     return {
         "container": question.container.id,
@@ -156,13 +157,15 @@ def plain_dns(walk: DnsWalk) -> dict[str, object]:
         "verdict": walk.verdict.text,
         "advice": walk.verdict.advice,
         "notes": walk.notes,
-        "hops": [_plain_hop(hop) for hop in walk.hops],
+        "hops": [_plain_hop(hop, counts or {}) for hop in walk.hops],
         "traced": question.query.is_path_known,
     }
 
 
-def _plain_hop(hop: Hop) -> dict[str, object]:
+def _plain_hop(hop: Hop, counts: Counts) -> dict[str, object]:
     return {
+        "netns": hop.netns,
+        "back": hop.is_back,
         "place": hop.place,
         "text": hop.text,
         "end": hop.is_end,
@@ -171,6 +174,7 @@ def _plain_hop(hop: Hop) -> dict[str, object]:
             {
                 "table": applied.table,
                 "rule": applied.rule,
+                "counter": counts.get((hop.netns, applied.table, applied.rule)),
                 "step": applied.step._asdict() if applied.step else None,
             }
             for applied in hop.rules

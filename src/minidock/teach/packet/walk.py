@@ -24,6 +24,8 @@ from minidock.teach.packet.taps import CapturedPacket
 
 _WHERE = {"outside": ", on another machine (simulated)"}
 ANSWERED, RELAYED, STOPPED = "answered", "relayed", "stopped"
+HOST, CONTAINER, SENDER = "host", "container", "sender"
+_INSIDE = ("container", "program", "answer")  # places in the network namespace of the container
 
 
 class AppliedRule(NamedTuple):
@@ -39,7 +41,9 @@ class Hop:
     """One point on the packet's path.
 
     place: "socket", "nat OUTPUT", "bridge", ... text: what happened there. rules: which matched.
-    step: which created the device. is_end: the packet got no further.
+    step: which created the device. is_end: the packet got no further. netns: whose network
+    namespace it is in: HOST, CONTAINER (the one that is called), or SENDER (the one that calls, if
+    it is neither). is_back: on the answer's way.
     """
 
     place: str
@@ -47,6 +51,8 @@ class Hop:
     rules: list[AppliedRule] = field(default_factory=list)
     step: Step | None = None
     is_end: bool = False
+    netns: str = HOST
+    is_back: bool = False
 
 
 @dataclass
@@ -80,6 +86,7 @@ class _Walker:
         self.steps = steps
         self.hops: list[Hop] = []
         self._is_proxied = False
+        self._is_back = False
 
     def follow_request(self) -> Verdict | None:
         """Follow the request from the socket to the container's eth0."""
@@ -258,6 +265,7 @@ class _Walker:
         answer = _answer(result.inside, target.address)
         assert answer is not None
         words = f"{answer.packet.flags} {answer.packet.sender} → {answer.packet.receiver}"
+        self._is_back = True
         for place, captured in (("veth", result.veth), ("bridge", result.bridge)):
             # With br_netfilter the answer need not reach the host's interface of the bridge.
             switched = self._is_switched() or self._is_between_ports()
@@ -307,7 +315,16 @@ class _Walker:
         *,
         step: Step | None = None,
     ) -> None:
-        self.hops.append(Hop(place, text, rules or [], step))
+        netns = CONTAINER if place in _INSIDE else HOST
+        if place == "socket" and self.result.origin != HOST:
+            netns = SENDER
+        made = Hop(place, text, rules or [], step, netns=netns, is_back=self._is_back)
+        self.hops.append(made)
+
+
+def netns_of(hops: list[Hop]) -> set[str]:
+    """The network namespaces in which a rule of iptables matched."""
+    return {hop.netns for hop in hops if hop.rules}
 
 
 def next_packet(trace: PacketTrace, chain_trace: ChainTrace) -> Packet | None:

@@ -6,6 +6,7 @@
     now       of a container that is shown (now.py), and where that differs from its journal
     layers    its layers and what it has written; path: which layer answers for one (layers.py)
     order     a command for its `run --step`
+    packets   sends packets, hop by hop (packet.py)
 
 Nothing is kept but the last story of each container, until its version changes.
 """
@@ -23,6 +24,7 @@ from minidock.teach.look.document import ops_of, story_of
 from minidock.teach.look.live.difference import differences, limit_files
 from minidock.teach.look.live.layers import layers_of, path_in
 from minidock.teach.look.live.now import now_of
+from minidock.teach.look.live.packet import Packets
 from minidock.teach.look.live.stepped_run import entry_waiting, pause_of, send
 from minidock.teach.look.scene import Scene, Step
 from minidock.teach.subject import run_of, title_of
@@ -61,6 +63,7 @@ class Answers:
     def __init__(self, store: Store, ids: list[str], language: Language) -> None:
         self._store = store
         self._ids = ids
+        self.packets = Packets(store)
         self._language = language
         self._listing: list[Document] = []
         self._read_at = 0.0

@@ -8,8 +8,11 @@
     GET now?container=ID        JSON: what is true of it now
     GET layers?container=ID     JSON: its layers, and what it has written
     GET path?container=ID&path=/etc/passwd     JSON: which layer answers for a path
+    GET places                  JSON: the running containers, for a packet to start from
+    GET counters?packet=NUMBER  JSON: what the rules of the last packet have counted by now
     POST step                   container=…&before=ID&command=…: for its `run --step`
                                 (stepped_run.py)
+    POST packet                 way=…&container=…&destination=…: JSON: a packet's hops (packet.py)
 
 Nothing that is got changes anything; what is posted does, and needs an Origin header too. The page
 may load nothing, and connect to nothing but this server; other pages may neither show it in a frame
@@ -29,7 +32,7 @@ from minidock.errors import Conflict, MinidockError, NotFound
 from minidock.http_server.connection import BadRequest
 from minidock.http_server.server import Server
 from minidock.teach.look.document import empty_document
-from minidock.teach.look.export import SCRIPTS, page_of
+from minidock.teach.look.export import SCRIPTS, STYLES, page_of
 from minidock.teach.look.live.access import ADDRESS, Access
 from minidock.teach.look.live.answers import Answers
 from minidock.teach.look.live.stepped_run import ORDER_BYTES, order_of
@@ -49,8 +52,12 @@ _HEADERS = [
     ("referrer-policy", "no-referrer"),
     ("x-content-type-options", "nosniff"),
 ]
-_SCRIPTS = ("now.js", "live.js", "step.js", "xray.js", "inodes.js")  # before look.js
-_POSTED = ("step",)
+# Before look.js, which uses them.
+_SCRIPTS = (
+    "now.js", "live.js", "step.js", "xray.js", "inodes.js", "path.js", "packet.js",
+)  # fmt: skip
+_STYLES = ("packet.css",)
+_POSTED = ("step", "packet")
 _PAUSE_SECONDS, _COMMENT_SECONDS = 0.25, 10.0
 
 
@@ -85,8 +92,13 @@ class Site:
     def __init__(self, answers: Answers, language: Language) -> None:
         self._answers = answers
         document = {**empty_document(language), "live": True}
-        scripts = (*_SCRIPTS, *SCRIPTS)
-        self._page = page_of(document, "minidock", scripts=scripts, sources="; connect-src 'self'")
+        self._page = page_of(
+            document,
+            "minidock",
+            scripts=(*_SCRIPTS, *SCRIPTS),
+            styles=(*STYLES, *_STYLES),
+            sources="; connect-src 'self'",
+        )
 
     def answer(self, connection: Connection, request: Request) -> None:
         """Answer a request. Raises BadRequest."""
@@ -102,30 +114,41 @@ class Site:
             return
         self.access.check(request)
         if is_posted:
-            self._order(connection, request)
+            self.access.check_origin(request)
+            act = self._send_packet if name == "packet" else self._order
+            act(connection, request)
         elif name == "":
             connection.respond(200, self._page, kind="text/html", headers=_HEADERS)
         elif name == "events":
             self._stream(connection)
-        elif name in ("story", "now", "layers", "path"):
+        elif name in ("story", "now", "layers", "path", "places", "counters"):
             self._answer_json(connection, name, request.query)
         else:
             raise BadRequest(404, f"{request.path} does not exist")
 
     def _order(self, connection: Connection, request: Request) -> None:
         """Pass a command on to `run --step`."""
-        self.access.check_origin(request)
         if len(request.body) > ORDER_BYTES:
             raise BadRequest(413, f"the body is longer than {ORDER_BYTES} bytes")
         with _errors_as_answers():
             self._answers.order(order_of(request.form()))
         connection.respond(202, headers=_HEADERS)
 
+    def _send_packet(self, connection: Connection, request: Request) -> None:
+        with _errors_as_answers():
+            document = self._answers.packets.send(request.form())
+        connection.respond(200, _json(document), kind="application/json", headers=_HEADERS)
+
     def _answer_json(self, connection: Connection, name: str, query: dict[str, str]) -> None:
         container_id, answers = query.get("container", ""), self._answers
+        document: object
         with _errors_as_answers():
             if name == "path":
                 document = answers.path(container_id, query.get("path", "/"))
+            elif name == "places":
+                document = answers.packets.places()
+            elif name == "counters":
+                document = answers.packets.counters(query.get("packet", ""))
             else:
                 ask = {"story": answers.story, "now": answers.now, "layers": answers.layers}
                 document = ask[name](container_id)

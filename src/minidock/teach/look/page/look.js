@@ -8,6 +8,7 @@ const details = new Details(byId("details"), player);
 const table = new Table(byId("table"));
 const predict = new Predict(player);
 const xray = data.live ? new Xray() : null;
+const packet = data.live ? new PacketView(byId("packet")) : null;
 const stories = data.stories.map((raw) => new Story(raw));
 const beside = new Beside(player, scene, byId("second"));
 const live = data.live ? new Live(player, stories, byId("now")) : null;
@@ -77,6 +78,14 @@ function toggleLarge() {
   player.changed(true);
 }
 
+function togglePacket() {
+  if (!packet) return;
+  player.pause();
+  packet.toggle(player.story);
+  byId("packet-button").setAttribute("aria-expanded", packet.isOpen);
+  if (!packet.isOpen) byId("packet-button").focus();
+}
+
 function toggleTheme() {
   const root = document.documentElement;
   const isDark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
@@ -97,11 +106,13 @@ function setSpeed(change) {
   const speed = byId("speed");
   speed.selectedIndex = Math.min(Math.max(speed.selectedIndex + change, 0), speed.length - 1);
   player.speed = Number(speed.value);
+  packet?.setSpeed(player.speed);
 }
 
 function showKeys() {
   const keys = [["Space", "key_play"], ["← →", "key_step"], ["Home End", "key_ends"], ["1 2 3", "key_zoom"], ["− +", "key_speed"],
-                ["Tab, ↑ ↓", "key_things"], ["Enter", "key_select"], ["P", "key_predict"], ["B", "key_beside"], ["T D L", "key_modes"], ["Esc", "key_close"]];
+                ["Tab, ↑ ↓", "key_things"], ["Enter", "key_select"], ["P", "key_predict"], ["B", "key_beside"],
+                ...(packet ? [["K", "key_packet"]] : []), ["T D L", "key_modes"], ["Esc", "key_close"]];
   if (live) keys.push(["S N C", "key_orders"]);
   byId("keys").replaceChildren(el("h2", {}, word("keys")),
     el("dl", {}, ...keys.flatMap(([key, text]) => [el("dt", {}, key), el("dd", {}, word(text))])),
@@ -132,13 +143,19 @@ const KEYS = {
   Home: () => player.seek(0), End: () => player.seek(player.story.steps.length),
   1: () => player.setZoom("isolations"), 2: () => player.setZoom("phases"), 3: () => player.setZoom("operations"),
   "+": () => setSpeed(1), "=": () => setSpeed(1), "-": () => setSpeed(-1),
-  p: togglePredict, b: toggleBeside, t: toggleTable, d: toggleTheme, l: toggleLarge, "?": showKeys, Escape: () => player.select(null),
+  p: togglePredict, b: toggleBeside, k: togglePacket, t: toggleTable, d: toggleTheme, l: toggleLarge, "?": showKeys, Escape: () => player.select(null),
 };
 
 function onKey(event) {
   if (event.ctrlKey || event.altKey || event.metaKey || byId("keys").open) return;
   const focus = document.activeElement, key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  if (packet?.isOpen && key === "Escape") return togglePacket();
   if (focus.closest("select, input[type=text]")) return;
+  if (packet?.isOpen) {
+    const isOurs = focus.closest("button") && key === " " ? false : packet.onKey(key) || "kdl?+=-".includes(key) && KEYS[key]() !== false;
+    if (isOurs) event.preventDefault();
+    return;
+  }
   const isInScene = focus.closest("main svg [role=button]");
   if (key === "Enter" && isInScene) {
     isInScene.dispatchEvent(new MouseEvent("click", { bubbles: true }));
@@ -160,7 +177,7 @@ function bind() {
   for (const each of document.querySelectorAll("[data-label]")) setLabel(each, each.dataset.label);
   const acts = { first: () => player.seek(0), back: () => { player.pause(); player.step(-1); }, play: () => player.toggle(),
                  forward: () => { player.pause(); player.step(1); }, last: () => player.seek(player.story.steps.length),
-                 "predict-button": togglePredict, "beside-button": toggleBeside, "table-button": toggleTable, "large-button": toggleLarge, "theme-button": toggleTheme, "keys-button": showKeys };
+                 "packet-button": togglePacket, "predict-button": togglePredict, "beside-button": toggleBeside, "table-button": toggleTable, "large-button": toggleLarge, "theme-button": toggleTheme, "keys-button": showKeys };
   for (const [id, act] of Object.entries(acts)) byId(id).addEventListener("click", act);
   for (const each of document.querySelectorAll("[data-zoom]")) each.addEventListener("click", () => player.setZoom(each.dataset.zoom));
   byId("scrub").addEventListener("input", ({ target: { value } }) => { player.pause(); player.seek(Number(value)); }); // pause() sets it back
@@ -169,6 +186,7 @@ function bind() {
   new ResizeObserver(() => { if (player.story) { lanes.open(player.story, player.zoom); lanes.show(player.position); } }).observe(byId("lanes"));
   byId("second-container").addEventListener("change", (event) => beside.choose(stories[event.target.value]));
   byId("container").addEventListener("change", (event) => choose(stories[event.target.value]));
+  byId("packet-button").hidden = !packet;
   showChoice();
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import random
 import re
 from collections.abc import Iterator
@@ -298,6 +299,57 @@ def _the_kernel_is_asked_and_not_the_journal(
     minidock.ok("rm", "-f", "peer")
     browser.await_true("!document.documentElement.classList.contains('beside')")
     assert not browser.complaints()
+
+
+def test_two_plans_are_what_their_runs_have_then(page: Page) -> None:
+    minidock, browser = page.minidock, page.browser
+    plans = ("run --net none busybox sleep 1000", "run --net none --privileged busybox sleep 1000")
+    page.show(*(word for plan in plans for word in ("--plan", plan)))
+    assert minidock.ok("ps", "-aq") == "", "nothing was run"
+    for plan, story in zip(plans, browser.script("return stories"), strict=True):
+        lines = minidock.ok("plan", *plan.replace("run", "run --json", 1).split()).splitlines()
+        planned = [each for each in map(json.loads, lines) if "op" in each]
+        assert [step["op"] for step in story["steps"]] == [each["op"] for each in planned]
+        assert [step["twin"] for step in story["steps"]] == [each["twin"] for each in planned]
+    browser.press("b")
+    assert shared(browser) == {"user"} and "nothing was done" in page.text(".shared-line")
+    said = cards(browser)
+    kept = [
+        int(status(run(minidock, name, "--net", "none", *flags), "CapEff"), 16).bit_count()
+        for name, flags in (("plain", ()), ("box", ("--privileged",)))
+    ]
+    assert said["capabilities"] == (f"{kept[0]} of 41 left", f"{kept[1]} of 41 left")
+    assert said["seccomp"][1] == said["masks"][1] == "none" and "deny a" in str(
+        lists(browser, "devices")
+    )
+    page.show("--plan", plans[0], "plain")
+    browser.press("b")
+    assert set(cards(browser)) <= {"masks"}, "a plan does not know which masks find nothing"
+    page.show("--plan", "run busybox nosuch")
+    assert page.text("#details .failed").endswith(
+        'exec: "nosuch": executable file not found in $PATH'
+    )
+    assert not browser.complaints()
+
+
+def test_a_plan_that_cannot_be_shown_is_refused(
+    minidock: Minidock, busybox_image: str, tmp_path: Path
+) -> None:
+    file = str(tmp_path / "look.html")
+    for words, said in (
+        (("--plan", "run busybox"), "--plan requires --export FILE"),
+        (("--text", "--plan", "run busybox"), "--plan requires --export FILE"),
+        (("--export", file, "--plan", "rm busybox"), 'it must begin with "run"'),
+        (("--export", file, "--plan", ""), 'it must begin with "run"'),
+        (("--export", file, "--plan", "run 'busybox"), "No closing quotation"),
+        (("--export", file, "--plan", "run --nosuch busybox"), "unknown flag: --nosuch"),
+        (("--export", file, "--plan", "run"), "requires at least 1 argument"),
+        (("--export", file, "--plan", "run --json busybox"), "--json prints a plan"),
+        (("--export", file, "--plan", "run nosuch"), "nosuch"),
+    ):
+        answer = minidock("look", *words)
+        assert answer.code != 0 and said in answer.stderr, str(answer)
+    assert not (tmp_path / "look.html").exists()
 
 
 def test_hostile_names_draw_nothing_and_one_story_has_no_second(page: Page) -> None:

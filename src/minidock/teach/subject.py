@@ -49,7 +49,7 @@ class Subject:
 
     title: its first line. paths: long path -> its variable. ops: the journal entries.
     container: set for a container's run, to report how it ended. arguments: those of `explain`
-    that select this subject.
+    that select this subject. is_plan: whether nothing of it was done.
     """
 
     def __init__(
@@ -60,12 +60,14 @@ class Subject:
         container: Container | None = None,
         *,
         arguments: tuple[str, ...] = (),
+        is_plan: bool = False,
     ) -> None:
         self.title = title
         self.paths = paths
         self.ops = ops
         self.container = container
         self.arguments = arguments
+        self.is_plan = is_plan
 
 
 def run_of(container: Container) -> Subject:

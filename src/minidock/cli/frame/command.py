@@ -101,6 +101,19 @@ class Command(HelpTopic):
         path: how it was called, such as "minidock image ls".
         Raises HelpRequest for --help.
         """
+        arguments, values = self.read(path, typed)
+        try:
+            return self._perform(arguments, values)
+        except MinidockError as error:
+            if isinstance(error, UsageError):
+                error.add_note(f"see:  {path} --help")
+            own = isinstance(error, (Misuse, OutputLost))
+            if self.failure and error.exit_code in (1, 125) and not own:
+                error.exit_code = self.failure
+            raise
+
+    def read(self, path: str, typed: list[str]) -> tuple[tuple[str, ...], dict[str, object]]:
+        """Parse the command line as `run` does: its arguments, and the values of all flags."""
         try:
             given, arguments = parse(self.flags, typed, flags_first=self.flags_first)
             if "help" in given:
@@ -114,15 +127,7 @@ class Command(HelpTopic):
         values = {
             f.parameter: given.get(f.parameter, f.default) for f in self.flags if not f.hidden
         }
-        try:
-            return self._perform(arguments, values)
-        except MinidockError as error:
-            if isinstance(error, UsageError):
-                error.add_note(f"see:  {path} --help")
-            own = isinstance(error, (Misuse, OutputLost))
-            if self.failure and error.exit_code in (1, 125) and not own:
-                error.exit_code = self.failure
-            raise
+        return arguments, values
 
     def _perform(self, arguments: tuple[str, ...], values: dict[str, object]) -> int:
         try:

@@ -19,6 +19,7 @@ from minidock.cli.frame.complete import containers
 from minidock.cli.frame.pflag import INT, switch, value, values
 from minidock.errors import UsageError
 from minidock.paths import Store
+from minidock.printable import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ _PORT_MAX = 65535
 @switch("--text", help="Print what was done for each isolation, in a terminal")
 @values("--unfold", help="With --text: list the operations of this row")
 @value("--export", help="Write a page that replays the journal ('-' for stdout)")
+@values(
+    "--plan", help="With --export: show a plan, such as 'run --privileged busybox'; nothing is run"
+)
 @value("--port", type=INT, default=0, help="Serve the page at this port (default: a free one)")
 @journal_flags("Show")
 @value("--lang", help="Language of the output (en, ru; default from LANG)")
@@ -43,6 +47,7 @@ def look(
     text: bool,
     unfold: tuple[str, ...],
     export: str | None,
+    plan: tuple[str, ...],
     port: int,
     lang: str | None,
     **journal: object,
@@ -55,19 +60,23 @@ def look(
 
     --export writes a page to a file instead, which needs neither a server nor root. --text prints
     a row for each isolation that `run --without` knows, and for the layers, as `explain
-    CONTAINER` does.
+    CONTAINER` does. With --export, --plan adds what `plan` foresees of a `run`.
     """
     from minidock.teach.language import language
 
     output_language = language(lang or "")
     flag, wanted = chosen_flag(journal)
     _check(text=text, export=export, unfold=unfold, port=port)
+    if plan and export is None:
+        raise UsageError("--plan requires --export FILE", hint="minidock plan run … prints one")
     if not text and export is None:
         _serve(arguments, flag, port, output_language)
         return
     if text and len(arguments) > 1:
         raise UsageError("--text shows one container", hint="--export FILE shows several")
-    subjects = _subjects(arguments, flag, wanted)
+    subjects = _plans(plan)
+    if arguments or flag or not plan:
+        subjects += _subjects(arguments, flag, wanted)
     if text:
         from minidock.teach.look.text import write_text
 
@@ -143,6 +152,20 @@ def _subjects(arguments: tuple[str, ...], flag: str, wanted: str) -> list[Subjec
         return [subject_of_store(flag, wanted)]
     found = [find(Store(), name) for name in arguments]
     return [subject_of(container, flag, wanted) for container in found]
+
+
+def _plans(texts: tuple[str, ...]) -> list[Subject]:
+    """The plans as subjects; what they assume goes to stderr."""
+    from minidock.cli.verbs.plan import planned_from
+    from minidock.teach.plan.entries import subject_of_plan
+
+    found = []
+    for text in texts:
+        made = planned_from(text)
+        for note in made.notes:
+            print(printable(f"{text}: assumed: {note}"), file=sys.stderr)
+        found.append(subject_of_plan(made, f"{text} · plan"))
+    return found
 
 
 def _require_root() -> None:

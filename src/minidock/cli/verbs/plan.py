@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 
 from minidock.cli.flags.run_flags import container_create_body, run_flags
@@ -9,6 +10,7 @@ from minidock.cli.frame.command import command
 from minidock.cli.frame.complete import images
 from minidock.cli.frame.lazy import Group
 from minidock.cli.frame.pflag import switch, values
+from minidock.errors import UsageError
 from minidock.paths import Store
 
 TYPE_CHECKING = False
@@ -65,6 +67,24 @@ def run(
     made = planned(arguments, flags, detach=detach, without=without)
     write(made, sys.stdout)
     return made.exit_code
+
+
+def planned_from(text: str) -> Plan:
+    """Make the plan of a command line, such as "run --privileged busybox". Raises UsageError."""
+    from typing import cast
+
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise UsageError(f"--plan {text}: {error}") from None
+    if words[:1] != ["run"]:
+        raise UsageError(f'--plan {text}: it must begin with "run"', hint="--plan 'run busybox'")
+    arguments, given = run.read("minidock plan run", words[1:])
+    if given.pop("json"):
+        raise UsageError("--plan: --json prints a plan, a picture cannot")
+    given.pop("sig_proxy")
+    detach, without = bool(given.pop("detach")), cast("tuple[str, ...]", given.pop("without"))
+    return planned(arguments, cast("RunFlags", given), detach=detach, without=without)
 
 
 def planned(

@@ -21,6 +21,7 @@ def words_of_two(_: Callable[[str], str]) -> dict[str, str]:
         "beside_hosts": _("= the host's"),
         "beside_kernel": _("read from /proc now"),
         "beside_journal": _("as the journals say"),
+        "beside_plan": _("of a plan, nothing was done"),
         "beside_only": _("only in {name}"),
         "beside_other": _("with another value"),
         "beside_list": _("what differs"),

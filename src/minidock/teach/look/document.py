@@ -18,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from minidock.teach.journal_reader import JournalEntry
     from minidock.teach.language import Language
     from minidock.teach.look.scene import Step
     from minidock.teach.subject import Subject
@@ -83,7 +84,8 @@ def story_of(
     # Without variables: each twin is whole, and can be copied alone.
     twins = Twins({}, with_tools=False, gettext=language.gettext)
     phases: dict[tuple[str, str, str], int] = {}
-    steps = [_step(step, twins.write(step.entry), phases, began) for step in scene.steps]
+    twin_of = _planned_twin if subject.is_plan else twins.write
+    steps = [_step(step, twin_of(step.entry), phases, began) for step in scene.steps]
     following: Document = {}
     if waiting is not None:
         entry = waiting.entry
@@ -93,6 +95,7 @@ def story_of(
         "title": subject.title,
         **following,
         "id": next((path for path, name in subject.paths.items() if name == "$ID"), ""),
+        "isPlan": subject.is_plan,
         "memberships": memberships_of(subject.ops),
         "things": [[thing.kind, thing.name, thing.tile] for thing in scene.things.values()],
         "first": scene.first,
@@ -100,6 +103,11 @@ def story_of(
         "phrases": {row: phrase_of(row, scene, language.gettext) for row in ROWS},
         "steps": steps,
     }
+
+
+def _planned_twin(entry: JournalEntry) -> str:
+    """The twin of a planned operation, in which slots are variables."""
+    return entry.record["twin"]
 
 
 def _phase(actor: str, module: str, function: str, language: Language) -> list[str]:

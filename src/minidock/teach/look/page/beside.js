@@ -105,7 +105,8 @@ class Beside {
     const [first, second] = this.sides();
     const isNow = this.inodes && [first, second].every(({ story, position }) => position >= story.complete());
     const shared = sharedNamespaces(first, second, isNow ? this.inodes : null);
-    return { shared, differs: differencesOf(first, second, shared), source: isNow ? "beside_kernel" : "beside_journal" };
+    const source = isNow ? "beside_kernel" : first.story.isPlan || second.story.isPlan ? "beside_plan" : "beside_journal";
+    return { shared, differs: differencesOf(first, second, shared), source };
   }
 
   /** A view of the player: both pictures, with their marks. */

@@ -274,6 +274,13 @@ def test_shared_namespaces_are_those_of_the_kernel_now(
         _the_kernel_is_asked_and_not_the_journal(browser, minidock, peer)
 
 
+def shared_by_journals(browser: Browser) -> set[str]:
+    found = browser.script(
+        "return sharedNamespaces(...beside.sides(), null).map(({kind}) => kind.split(' ')[0])"
+    )
+    return set(found)
+
+
 def _titles(browser: Browser) -> list[str]:
     found: list[str] = browser.script(
         "return beside.sides().map(({story}) => story.title.split(':')[0])"
@@ -284,21 +291,22 @@ def _titles(browser: Browser) -> list[str]:
 def _the_kernel_is_asked_and_not_the_journal(
     browser: Browser, minidock: Minidock, peer: int
 ) -> None:
-    """A process of the host that moves itself into a container's namespace is in no journal."""
-    command = ("nsenter", "-t", "1", "-u", "sleep", "1000")
+    """A process that moves itself into another container's namespace is in no journal."""
+    command = ("nsenter", "-t", str(peer), "-u", "sleep", "1000")
     flags = ("--privileged", "--pid", "host", "--net", "none")
     box = run(minidock, "box", *flags, command=command)
     browser.await_true("player.story.title.startsWith('box')")
     browser.press("End")
     browser.script("return beside.choose(stories.find(s => s.title.startsWith('peer')))")
-    browser.await_true("document.querySelector('.shared-line')?.textContent.includes('/proc')")
-    assert shared(browser) == shared_now(box, peer)
+    browser.await_true("document.querySelector('.shared-line')?.textContent.includes('UTS')")
+    assert shared(browser) == shared_now(box, peer) == {"UTS", "user"}
+    assert "UTS" not in shared_by_journals(browser)
     minidock.ok("stop", "-t", "0", "box")
     browser.press("End")
     browser.await_true("document.querySelector('.shared-line')?.textContent.includes('journals')")
+    assert not browser.complaints()
     minidock.ok("rm", "-f", "peer")
     browser.await_true("!document.documentElement.classList.contains('beside')")
-    assert not browser.complaints()
 
 
 def test_two_plans_are_what_their_runs_have_then(page: Page) -> None:

@@ -102,11 +102,11 @@ class Beside {
 
   /** What differs and what is shared at these positions. The kernel tells of the present alone. */
   compared() {
-    const [first, second] = this.sides();
+    const [first, second] = this.sides().map((side) => ({ ...side, there: thingsThere(side.story, side.position) }));
     const isNow = this.inodes && [first, second].every(({ story, position }) => position >= story.complete());
     const shared = sharedNamespaces(first, second, isNow ? this.inodes : null);
     const source = isNow ? "beside_kernel" : first.story.isPlan || second.story.isPlan ? "beside_plan" : "beside_journal";
-    return { shared, differs: differencesOf(first, second, shared), source };
+    return { first, second, shared, differs: differencesOf(first, second, shared), source };
   }
 
   /** A view of the player: both pictures, with their marks. */
@@ -149,10 +149,10 @@ class Beside {
   /** In the table: what differs before all of the first, and all of the second after it. */
   showTable() {
     if (!this.isOn) return;
-    const [first, second] = this.sides();
+    const { second } = this.result;
     this.table.show(second.story, second.position);
     this.compareTable?.remove();
-    this.compareTable = differencesTable(first, second, this.result);
+    this.compareTable = differencesTable(this.result);
     byId("table").prepend(this.compareTable);
     byId("table").append(this.table.root);
   }
@@ -162,7 +162,16 @@ class Beside {
     const [first, second] = this.sides();
     if (selected?.thing !== undefined) this.details.showThing(second.story, selected.thing, second.position);
     else if (selected) this.details.showTile(second.story, selected.tile);
-    else this.details.fill(...differencesPanel(first, second, this.result));
+    else this.showDifferences();
+  }
+
+  /** What differs; drawn anew only where it has changed, since a card may be open. */
+  showDifferences() {
+    const { first, second, differs, shared, source } = this.result;
+    const key = JSON.stringify([first.story.title, second.story.title, differs, shared, source]);
+    if (this.drawn === key && byId("details").querySelector(".shared-line")) return;
+    this.drawn = key;
+    this.details.fill(...differencesPanel(this.result));
   }
 
   /** The lists of the header: the button if there are two stories, the choice of the second. */

@@ -20,7 +20,8 @@ const INSIDE_NAMESPACE = {
 const NAMESPACE_TILE = { "user namespace": "other" }; // a tile that no namespace outlines
 
 /**
- * The differences of two stories: [{row, first, second, other}] for each row that has any.
+ * The differences of two sides, each a story at a position with the things that are there:
+ * [{row, first, second, other}] for each row that has any.
  * first, second: the things that are only there; other: [of the first, of the second] with different
  * values. A thing: {at, kind, name, note, tile}; at is null for a namespace.
  * shared: the namespaces that both are in, and so have all that is in them. A container's own id
@@ -29,16 +30,14 @@ const NAMESPACE_TILE = { "user namespace": "other" }; // a tile that no namespac
 function differencesOf(first, second, shared) {
   const same = new Set(shared.map(({ kind }) => kind));
   const found = new Map(data.rows.map(({ name }) => [name, { row: name, first: [], second: [], other: [] }]));
-  const there = [first, second].map(({ story, position }) => thingsThere(story, position));
-  for (const things of there) {
-    for (const [key, { kind }] of things) if (same.has(kind) || same.has(INSIDE_NAMESPACE[kind])) things.delete(key);
-  }
-  for (const [key, thing] of there[0]) {
-    const twin = there[1].get(key), difference = found.get(rowOf(thing));
+  const isSame = ({ kind }) => same.has(kind) || same.has(INSIDE_NAMESPACE[kind]);
+  for (const [key, thing] of first.there) {
+    if (isSame(thing)) continue;
+    const twin = second.there.get(key), difference = found.get(rowOf(thing));
     if (!twin) difference.first.push(thing);
     else if (twin.value !== thing.value && twin.note !== thing.note) difference.other.push([thing, twin]);
   }
-  for (const [key, thing] of there[1]) if (!there[0].has(key)) found.get(rowOf(thing)).second.push(thing);
+  for (const [key, thing] of second.there) if (!first.there.has(key) && !isSame(thing)) found.get(rowOf(thing)).second.push(thing);
   return [...found.values()].filter(({ first: one, second: two, other }) => one.length + two.length + other.length);
 }
 
@@ -73,7 +72,7 @@ function tileOfNamespace(kind) {
 function sharedNamespaces(first, second, inodes) {
   const kinds = Object.keys(inodes?.first ?? first.story.memberships);
   const shared = inodes ? (kind) => inodes.first[kind] === inodes.second[kind]
-    : (kind) => isSame(first, second, kind);
+    : (kind) => isJoined(first, second, kind);
   const isHosts = inodes ? (kind) => inodes.first[kind] === inodes.host[kind]
     : (kind) => first.story.memberships[kind].place === "";
   return kinds.filter(shared).map((kind) => ({ kind, isHosts: isHosts(kind) }));
@@ -81,7 +80,7 @@ function sharedNamespaces(first, second, inodes) {
 
 /** Whether two journals say that both are in the same namespace. A pid may be used again: by two
  *  containers of which each has a namespace of its own, or with another inode. */
-function isSame(first, second, kind) {
+function isJoined(first, second, kind) {
   const [one, two] = [first.story.memberships[kind], second.story.memberships[kind]];
   if (!one || !two || first.position < one.at || second.position < two.at) return false;
   const isKnown = one.inode && two.inode;

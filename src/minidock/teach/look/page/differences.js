@@ -3,7 +3,7 @@
 const NAMED_MOST = 3; // things of an isolation that are named; more are a number
 
 /** The panel: shared namespaces, a card for each isolation that differs, and those that do not. */
-function differencesPanel(first, second, { differs, shared, source }) {
+function differencesPanel({ first, second, differs, shared, source }) {
   const cards = differs.map((each) => differenceCard(first, second, each));
   const rows = new Set(differs.map(({ row }) => row));
   const same = data.rows.flatMap(({ name }, at) => (rows.has(name) ? [] : [rowTitle(at)]));
@@ -41,12 +41,12 @@ function differenceLists(first, second, { one, two, other }) {
 }
 
 /** An isolation of one of the two in a few words. own, other: its things that differ. */
-function rowValue({ story, position }, row, own, other) {
+function rowValue(side, row, own, other) {
+  const there = [...side.there.values()].filter((thing) => rowOf(thing) === row && thing.at !== null);
   if (row === "capabilities") {
-    const all = story.things.flatMap(([kind], at) => (kind === "capability" ? [story.at(at, position)[0]] : []));
-    return word("left", { n: all.filter((state) => state === ON).length, all: all.length });
+    const isOne = ({ kind }) => kind === "capability", all = side.story.things.filter(([kind]) => isOne({ kind }));
+    return word("left", { n: there.filter(isOne).length, all: all.length });
   }
-  const there = [...thingsThere(story, position).values()].filter((thing) => rowOf(thing) === row && thing.at !== null);
   if (row === "seccomp") return there.length ? word("instructions", { n: there[0].note }) : word("beside_none");
   const differing = [...own, ...other];
   if (differing.length && differing.length <= NAMED_MOST) return differing.map(plainText).join(", ");
@@ -75,7 +75,7 @@ function shortTitle({ title }) {
 }
 
 /** The same as rows of a table. */
-function differencesTable(first, second, { differs, shared, source }) {
+function differencesTable({ first, second, differs, shared, source }) {
   const heads = [word("row"), word("thing"), shortTitle(first.story), shortTitle(second.story)];
   const yes = (note) => note || word("on"), no = word("beside_none");
   const rows = differs.flatMap(({ row, first: one, second: two, other }) => {

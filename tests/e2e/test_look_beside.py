@@ -121,13 +121,14 @@ def test_run_beside_run_privileged_reads_at_a_glance(page: Page) -> None:
     assert not browser.complaints()
 
 
-# Both from their start to their end: [[position, position], what was done by each] after each step.
+# The positions of both after each step: [[position, what was done], the same of the other].
 STEPS = (
-    "const found = []; player.setZoom(arguments[0]); player.seek(0);"
-    "while (!beside.isAtEnd()) { player.step(1); found.push(beside.sides().map("
-    "({story, position: at}) => [at, at ? {isolations: s => s.rows.join(),"
-    " phases: s => story.phases[s.phase].join(), operations: s => s.op}[arguments[0]]"
-    "(story.steps[at - 1]) : ''])) } return found"
+    "player.setZoom(arguments[0]); const key = {isolations: (_, s) => s.rows.join(),"
+    " phases: (story, s) => story.phases[s.phase].join(), operations: (_, s) => s.op}"
+    "[arguments[0]];"
+    "const stories = beside.sides().map(side => side.story);"
+    "return beside.pairs.slice(1).map(pair => pair.map((at, side) =>"
+    " [at, at ? key(stories[side], stories[side].steps[at - 1]) : '']))"
 )
 
 

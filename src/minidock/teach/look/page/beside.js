@@ -52,6 +52,7 @@ class Beside {
     this.player.selection = null;
     this.firstScene.layout = isOn ? HALF : WHOLE;
     this.firstScene.story = null; // it is drawn anew
+    setLabel(this.firstScene.root, "picture");
     this.table.root.remove();
     this.compareTable?.remove();
     this.player.changed(true);
@@ -133,7 +134,8 @@ class Beside {
   mark(scene, story, things) {
     const counts = new Map(), ats = new Set(things.map(({ at }) => String(at)));
     for (const { tile } of things) counts.set(tile, (counts.get(tile) ?? 0) + 1);
-    scene.root.querySelector(".inside .region-title").textContent = fit(story.title, 700, 19, 700);
+    scene.root.querySelector(".inside .region-title").textContent = fit(story.title, 740, isLarge() ? 23 : 19, 700);
+    scene.root.setAttribute("aria-label", `${word("inside")}: ${printable(story.title)}`);
     for (const tile of Object.values(scene.tiles)) {
       const shared = this.result.shared.find(({ kind }) => kind === tile.place.namespace), count = counts.get(tile.name);
       const texts = [shared ? word(shared.isHosts ? "beside_hosts" : "beside_is_shared") : "", count ? `≠ ${count}` : ""].filter(Boolean);

@@ -22,7 +22,7 @@ function differenceCard(first, second, { row, first: one, second: two, other }) 
   const count = one.length + two.length + other.length, group = GROUPS[row];
   const at = data.rows.findIndex(({ name }) => name === row);
   const values = [first, second].flatMap((side, order) => [
-    el("dt", {}, shortTitle(side.story)), el("dd", {}, rowValue(side, row, [one, two][order], other.map((pair) => pair[order])))]);
+    el("dt", { title: side.story.title }, shortTitle(side.story)), el("dd", {}, rowValue(side, row, [one, two][order], other.map((pair) => pair[order])))]);
   const lists = el("div", { hidden: true }, ...differenceLists(first, second, { one, two, other }));
   const more = button(`≠ ${count}`, () => {
     lists.hidden = !lists.hidden;

@@ -6,7 +6,9 @@ import json
 import os
 import re
 import signal
+import socket
 import stat
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +20,7 @@ import pytest
 from minidock.paths import Store
 from support import half_made, stores
 from support.browser import Browser
-from support.command import Minidock
+from support.command import Minidock, command_line, environment
 from support.look_page import axe_source, violations
 from support.look_server import Served
 from support.patience import await_true
@@ -155,8 +157,8 @@ def test_a_click_is_one_operation_and_the_picture_grows_with_it(
     browser: Browser, run: Callable[..., Run], minidock: Minidock, store: Store
 ) -> None:
     made = run("--rm", "-m", str(LIMIT), "--hostname", "inside")
-    socket = os.stat(made.home / "step.sock")
-    assert stat.S_ISSOCK(socket.st_mode) and (socket.st_mode & 0o777, socket.st_uid) == (0o600, 0)
+    file = os.stat(made.home / "step.sock")
+    assert stat.S_ISSOCK(file.st_mode) and (file.st_mode & 0o777, file.st_uid) == (0o600, 0)
     done = len(made.acts)
     for more in (1, 2):
         order(browser, made, "step")
@@ -289,6 +291,21 @@ def test_keys_are_enough_and_axe_finds_nothing(
     browser.press("l", "?")
     assert "run --step" in _text(browser, "#keys")
     browser.press("Escape")
+    browser.press("3", "p")  # predict first: what waits is hidden, and asked for
+    shown = "return document.querySelector('#side').innerText"
+    answers = browser.script(
+        "return [...document.querySelectorAll('.answer')].map(e => e.innerText)"
+    )
+    assert "Waits before" not in browser.script(shown) and len(answers) > 1
+    place = browser.script("return document.getElementById('position').textContent")
+    assert place == f"{len(made.acts)} / {len(made.acts)}", "it stays at the end"
+    done = len(made.acts)
+    assert browser.script("return data.ops[player.story.next.op].why") in answers
+    browser.click("#details .reveal")
+    made.heard()
+    assert len(made.acts) == done + 1
+    browser.press("p")
+    await_pause(browser, made)
     made.child.send("abor")  # half a line at the terminal
     focused = "return document.activeElement.dataset.order"
     while browser.script(focused) != "step":
@@ -364,3 +381,52 @@ def test_only_our_page_may_send_a_command_and_two_pages_do_it_once(
     os.kill(made.child.pid, signal.SIGCONT)
     made.type("list")
     assert len(made.acts) == done + 2, "and does nothing late"
+
+
+def test_what_no_client_of_ours_sends_does_nothing_and_a_script_may_be_driven_too(
+    served: Served, store: Store, minidock: Minidock
+) -> None:
+    """Its stdin is a pipe, whose rest is the command's."""
+    words = ["run", "--step", "--rm", "-i", "--name", "half", "--net", "none", "busybox", "cat"]
+    with subprocess.Popen(
+        [*command_line(), *words], env=environment(store.root), text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        await_true(lambda: os.path.islink(f"{store.names}/half"), "it is created")
+        home = Path(store.containers, os.readlink(f"{store.names}/half"))
+        await_true(lambda: (home / "journal.jsonl").exists() and _pause(home), "it waits")
+        before = _pause(home)
+        directory = os.open(home, os.O_PATH)
+        path = f"/proc/self/fd/{directory}/step.sock"  # the whole one is too long for sun_path
+        await_true(lambda: json.loads(_answer(path, b""))["open"], "it prompts")
+        untouched = {"before": before, "open": True, "taken": False}
+        for packet in (b"", b"\0" * 9, b"\xff" * 4096, b" step", f"{before} sh".encode(),
+                       f"{before}  step".encode(), f"{before} step\n".encode()):  # fmt: skip
+            assert json.loads(_answer(path, packet)) == untouched, packet
+        silent = [socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2)]
+        for client in silent:
+            client.connect(path)
+        assert _pause(home) == before
+        page, cookie = served.admitted()
+        headers = {"Cookie": cookie.partition(";")[0], "Origin": f"http://127.0.0.1:{served.port}"}
+        fields = urlencode({"container": home.name, "before": before, "command": "continue"})
+        await_true(lambda: served.ask(f"{page}step", "POST", fields, **headers)[0] == 202)
+        out, said = process.communicate("hello\n")
+        assert (process.returncode, out) == (0, "hello\n") and RUNS in said
+        for client in silent:
+            client.close()
+        os.close(directory)
+
+
+def _answer(path: str, packet: bytes) -> bytes:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+        client.connect(path)
+        client.send(packet)
+        return client.recv(1024)
+
+
+def _pause(home: Path) -> str:
+    """The id of what the journal announces, if the socket is there to answer for it."""
+    lines = (home / "journal.jsonl").read_text().splitlines()
+    record = json.loads(lines[-1]) if lines else {}
+    return str(record["id"]) if "begin" in record and (home / "step.sock").exists() else ""

@@ -188,6 +188,7 @@ def _common(one: str, two: str) -> int:
     return best[-1][-1]
 
 
+@pytest.mark.slow
 def test_by_keys_alone_with_a_table_and_for_everybody(page: Page) -> None:
     axe = axe_source()
     if axe is None:
@@ -258,7 +259,12 @@ def test_shared_namespaces_are_those_of_the_kernel_now(
     web = run(minidock, "web", "--ipc", "shareable")
     flags = ("--network", "container:web", "--pid", "container:web", "--ipc", "host")
     peer = run(minidock, "peer", *flags)
+    minidock.ok("look", "--export", str(tmp_path / "look.html"), "peer", "web")
     with Browser(tmp_path) as browser:
+        browser.open(f"file://{tmp_path}/look.html")
+        browser.press("b")
+        assert shared(browser) == shared_now(peer, web), "the file has it from the journals"
+        assert "as the journals say" in browser.script("return document.body.textContent")
         browser.open(served.address)
         browser.await_true("stories.length == 3 && player.story")
         browser.press("b")
@@ -268,6 +274,7 @@ def test_shared_namespaces_are_those_of_the_kernel_now(
         for marks in marked(browser):
             assert (marks["pid"], marks["net"]) == ("= shared", "= shared")
             assert "= " not in marks.get("uts", "") + marks.get("ipc", "")
+        assert not {"pid", "net"} & set(cards(browser)), "it is the same interfaces"
         assert cards(browser)["ipc"] == ("IPC namespace the host's", "IPC namespace its own")
         browser.script("return beside.choose(stories.find(s => s.title.startsWith('private')))")
         browser.await_true("document.querySelector('.shared-line')?.textContent.includes('/proc')")

@@ -187,6 +187,7 @@ def test_a_click_is_one_operation_and_the_picture_grows_with_it(
     assert all(ours[name] != its[name] for name in ours)
     await_pause(browser, made)
     assert _kinds_there(browser) >= {"PID namespace", "UTS namespace", "network namespace"}
+    assert _text(browser, "#details .op").startswith("clone_process"), "what was just done"
 
     phase = _phase(browser)
     order(browser, made, "next")

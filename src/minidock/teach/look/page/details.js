@@ -21,7 +21,7 @@ class Details {
                                 this.rowList(story));
       return;
     }
-    const isEnd = position === story.steps.length;
+    const isEnd = position === story.steps.length && !story.next; // not while it is made step by step
     const heads = { isolations: () => (isEnd ? this.rowList(story) : this.rowHead(story, step.rows)),
                     phases: () => this.phaseHead(story, step), operations: () => "" };
     this.root.replaceChildren(heads[zoom](), this.stepCard(story, position - 1, { whole: true }));

@@ -152,7 +152,7 @@ install_minidock() {
 install_editable() {
     check_python
     local packages=/usr/lib/python3/dist-packages
-    PYTHONPATH=$packages "$PYTHON" -c 'import click, h11, isal, jeepney, prctl, pyroute2, rich, sh, urllib3, zstandard' 2>/dev/null ||
+    PYTHONPATH=$packages "$PYTHON" -c 'import click, h11, isal, jeepney, markdown_it, prctl, pyroute2, rich, sh, urllib3, zstandard' 2>/dev/null ||
         die "a Python package is missing; ./needs.sh python installs them"
     "$PREFIX/bin/python3" -c '' 2>/dev/null || "$PYTHON" -m venv --clear --without-pip "$PREFIX"
     write_launcher minidock minidock.__main__ "$packages" "$PWD/src"

@@ -21,7 +21,7 @@ esac
 run=(python3 python3-venv iproute2 iptables busybox-static mmdebstrap debian-archive-keyring ca-certificates
      tini e2fsprogs)
 build=(gcc libc6-dev libcap-dev python3-dev python3-venv)
-python=(python3-click python3-jeepney python3-pyroute2 python3-prctl python3-sh python3-zstandard python3-isal python3-urllib3 python3-rich python3-h11)
+python=(python3-click python3-jeepney python3-pyroute2 python3-prctl python3-sh python3-zstandard python3-isal python3-urllib3 python3-rich python3-h11 python3-markdown-it)
 vagrant=(vagrant vagrant-libvirt libvirt-daemon-system libvirt-clients dnsmasq-base rsync
          openssh-client "$qemu" qemu-utils)
 lint=(shellcheck libseccomp2)

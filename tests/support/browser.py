@@ -32,7 +32,7 @@ _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the key that the standard gi
 KEYS = {
     "Enter": "\ue007", "Escape": "\ue00c", "Space": " ", "Tab": "\ue004", "Home": "\ue011",
     "End": "\ue010", "ArrowLeft": "\ue012", "ArrowUp": "\ue013", "ArrowRight": "\ue014",
-    "ArrowDown": "\ue015", "Shift": "\ue008",
+    "ArrowDown": "\ue015", "Shift": "\ue008", "PageUp": "\ue00e", "PageDown": "\ue00f",
 }  # fmt: skip
 _OPTIONS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from minidock.teach.language import Language
+    from minidock.teach.look.lecture import Lecture
     from minidock.teach.subject import Subject
 
 _PORT_MAX = 65535
@@ -38,6 +39,7 @@ _PORT_MAX = 65535
 @values(
     "--plan", help="With --export: show a plan, such as 'run --privileged busybox'; nothing is run"
 )
+@value("--lecture", help="Show the steps of a Markdown file, and with each what it names")
 @value("--port", type=INT, default=0, help="Serve the page at this port (default: a free one)")
 @journal_flags("Show")
 @value("--lang", help="Language of the output (en, ru; default from LANG)")
@@ -48,6 +50,7 @@ def look(
     unfold: tuple[str, ...],
     export: str | None,
     plan: tuple[str, ...],
+    lecture: str | None,
     port: int,
     lang: str | None,
     **journal: object,
@@ -66,11 +69,11 @@ def look(
 
     output_language = language(lang or "")
     flag, wanted = chosen_flag(journal)
-    _check(text=text, export=export, unfold=unfold, port=port)
+    _check(text=text, export=export, unfold=unfold, port=port, lecture=lecture)
     if plan and export is None:
         raise UsageError("--plan requires --export FILE", hint="minidock plan run … prints one")
     if not text and export is None:
-        _serve(arguments, flag, port, output_language)
+        _serve(arguments, flag, port, output_language, lecture)
         return
     if text and len(arguments) > 1:
         raise UsageError("--text shows one container", hint="--export FILE shows several")
@@ -85,14 +88,36 @@ def look(
     from minidock.cli.output.archive_output import Output
     from minidock.teach.look.export import export as page_of
 
-    page = page_of(subjects, language=output_language)
+    names = [subject.container.name for subject in subjects if subject.container]
+    steps = _lecture(lecture, shown=names)
+    page = page_of(subjects, language=output_language, lecture=steps)
     with Output("" if export == "-" else str(export), "export the picture") as stream:
         stream.write(page)
         if export != "-":
             _make_readable(stream)
 
 
-def _serve(arguments: tuple[str, ...], flag: str, port: int, language: Language) -> None:
+def _lecture(path: str | None, shown: list[str]) -> Lecture | None:
+    """Read a lecture. shown: the containers that the page has; empty for all.
+
+    Raises UsageError, also if it shows another one.
+    """
+    if path is None:
+        return None
+    from minidock.teach.look.lecture import containers_of, read_lecture
+
+    lecture = read_lecture(path)
+    missing = [name for name in containers_of(lecture) if shown and name not in shown]
+    if missing:
+        raise UsageError(
+            f"--lecture {path} shows {', '.join(missing)}", hint="name each of its containers"
+        )
+    return lecture
+
+
+def _serve(
+    arguments: tuple[str, ...], flag: str, port: int, language: Language, lecture: str | None
+) -> None:
     """Serve the page until Ctrl-C."""
     if flag:
         raise UsageError(f"{flag} requires --text or --export FILE")
@@ -101,8 +126,10 @@ def _serve(arguments: tuple[str, ...], flag: str, port: int, language: Language)
     from minidock.teach.look.live.site import serve
 
     store = Store()
-    ids = [find(store, name).id for name in arguments]
-    serve(store, ids, port=port, language=language, announce=_Addresses())
+    containers = [find(store, name) for name in arguments]
+    ids = [container.id for container in containers]
+    steps = _lecture(lecture, shown=[container.name for container in containers])
+    serve(store, ids, port=port, language=language, announce=_Addresses(), lecture=steps)
 
 
 class _Addresses:
@@ -126,7 +153,9 @@ def _make_readable(stream: BinaryIO) -> None:
         os.fchmod(stream.fileno(), 0o666 & ~mask)
 
 
-def _check(*, text: bool, export: str | None, unfold: tuple[str, ...], port: int) -> None:
+def _check(
+    *, text: bool, export: str | None, unfold: tuple[str, ...], port: int, lecture: str | None
+) -> None:
     """Refuse flags that exclude or require each other, and unknown rows."""
     if text and export is not None:
         raise UsageError("--text and --export exclude each other")
@@ -136,6 +165,8 @@ def _check(*, text: bool, export: str | None, unfold: tuple[str, ...], port: int
         raise UsageError(f"--port {port}: a port is a number from 0 to {_PORT_MAX}")
     if port and (text or export):
         raise UsageError(f"--port excludes {'--text' if text else '--export'}")
+    if lecture is not None and text:
+        raise UsageError("--lecture excludes --text")
     if unfold and not text:
         raise UsageError("--unfold requires --text", hint="minidock look --text --unfold ROW NAME")
     check_rows(unfold)

@@ -1,7 +1,7 @@
 """look --export: one HTML file that replays a journal, for readers without minidock.
 
     page/look.html     the skeleton, with a mark for each of the following
-    page/*.css         -> <style>
+    page/*.css         -> one <style>, in the order of STYLES
     page/*.js          -> one <script>, in the order of SCRIPTS
     document.py        -> <script type="application/json">, which is data and is never run
 
@@ -28,21 +28,22 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minidock.teach.language import Language
     from minidock.teach.look.document import Document
+    from minidock.teach.look.lecture import Lecture
     from minidock.teach.subject import Subject
 
 _PAGE = os.path.join(os.path.dirname(__file__), "page")
-STYLES = ("look.css", "beside.css")
+STYLES = ("look.css", "beside.css", "lecture.css")
 SCRIPTS = (
     "data.js", "draw.js", "layout.js", "half.js", "scene.js", "drawings.js", "lanes.js",
     "details.js", "table.js", "player.js", "predict.js", "compare.js", "pairs.js",
-    "differences.js", "beside.js", "look.js",
+    "differences.js", "beside.js", "lecture.js", "look.js",
 )  # fmt: skip
 
 
-def export(subjects: list[Subject], *, language: Language) -> bytes:
+def export(subjects: list[Subject], *, language: Language, lecture: Lecture | None = None) -> bytes:
     """The page of these subjects, the first one shown."""
     title = ", ".join(subject.title for subject in subjects)
-    return page_of(document_of(subjects, language), title)
+    return page_of({**document_of(subjects, language), "lecture": lecture}, title)
 
 
 def page_of(

@@ -64,6 +64,12 @@ def _of_controls(_: Callable[[str], str]) -> dict[str, str]:
         "key_predict": _("predict first: the next step is hidden"),
         "key_modes": _("table, dark or light, large type"),
         "key_close": _("back to the current operation"),
+        "lecture": _("Lecture"),
+        "lecture_back": _("Back in the lecture"),
+        "lecture_next": _("On in the lecture"),
+        "lecture_due": _("{name} does not run yet: type the command, and it appears"),
+        "output": _("Output"),
+        "key_lecture": _("the lecture: back, on"),
     }
 
 

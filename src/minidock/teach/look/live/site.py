@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from minidock.http_server.connection import Connection, Request
     from minidock.paths import Store
     from minidock.teach.language import Language
+    from minidock.teach.look.lecture import Lecture
 
 _HEADERS = [
     ("content-security-policy", "frame-ancestors 'none'"),
@@ -62,7 +63,13 @@ _PAUSE_SECONDS, _COMMENT_SECONDS = 0.25, 10.0
 
 
 def serve(
-    store: Store, ids: list[str], *, port: int, language: Language, announce: Callable[[str], None]
+    store: Store,
+    ids: list[str],
+    *,
+    port: int,
+    language: Language,
+    announce: Callable[[str], None],
+    lecture: Lecture | None = None,
 ) -> None:
     """Serve the page until an exception, such as KeyboardInterrupt.
 
@@ -79,7 +86,7 @@ def serve(
                 f"--port {port}: {error.strerror}", hint="--port 0 takes a free one"
             ) from None
         listening.listen()
-        site = Site(Answers(store, ids, language), language)
+        site = Site(Answers(store, ids, language), language, lecture)
         site.access = Access(listening.getsockname()[1], announce)
         Server(listening, site.answer).serve()
 
@@ -89,9 +96,9 @@ class Site:
 
     access: Access
 
-    def __init__(self, answers: Answers, language: Language) -> None:
+    def __init__(self, answers: Answers, language: Language, lecture: Lecture | None) -> None:
         self._answers = answers
-        document = {**empty_document(language), "live": True}
+        document = {**empty_document(language), "live": True, "lecture": lecture}
         self._page = page_of(
             document,
             "minidock",

@@ -12,6 +12,7 @@ const packet = data.live ? new PacketView(byId("packet")) : null;
 const stories = data.stories.map((raw) => new Story(raw));
 const beside = new Beside(player, scene, byId("second"));
 const live = data.live ? new Live(player, stories, byId("now")) : null;
+let lecture = null;
 
 function showPicture(isReopened) {
   if (isReopened && scene.story !== player.story) scene.open(player.story);
@@ -114,6 +115,7 @@ function showKeys() {
                 ["Tab, ↑ ↓", "key_things"], ["Enter", "key_select"], ["P", "key_predict"], ["B", "key_beside"],
                 ...(packet ? [["K", "key_packet"]] : []), ["T D L", "key_modes"], ["Esc", "key_close"]];
   if (live) keys.push(["S N C", "key_orders"]);
+  if (lecture) keys.push(["PageUp PageDown", "key_lecture"]);
   byId("keys").replaceChildren(el("h2", {}, word("keys")),
     el("dl", {}, ...keys.flatMap(([key, text]) => [el("dt", {}, key), el("dd", {}, word(text))])),
     button(word("close"), () => byId("keys").close()));
@@ -196,6 +198,7 @@ function showChoice() {
   byId("container").replaceChildren(...stories.map((story, at) =>
     el("option", { value: at, selected: story === player.story }, printable(story.title))));
   beside.refresh();
+  if (lecture) keys.push(["PageUp PageDown", "key_lecture"]);
 }
 
 function choose(story) {
@@ -218,4 +221,8 @@ if (live) {
 } else {
   player.open(stories[0]);
   openAt(location.hash);
+}
+if (data.lecture) {
+  lecture = new Lecture(byId("lecture"), data.lecture.steps, player);
+  Object.assign(KEYS, { PageUp: () => lecture.go(lecture.at - 1), PageDown: () => lecture.go(lecture.at + 1) });
 }

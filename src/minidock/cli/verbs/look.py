@@ -23,7 +23,7 @@ from minidock.printable import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import BinaryIO
+    from typing import IO, BinaryIO
 
     from minidock.teach.language import Language
     from minidock.teach.look.lecture import Lecture
@@ -41,6 +41,7 @@ _PORT_MAX = 65535
 )
 @value("--lecture", help="Show the steps of a Markdown file, and with each what it names")
 @value("--port", type=INT, default=0, help="Serve the page at this port (default: a free one)")
+@switch("--open", default=True, help="Open the page in your browser, if this is a desktop")
 @journal_flags("Show")
 @value("--lang", help="Language of the output (en, ru; default from LANG)")
 def look(
@@ -52,6 +53,7 @@ def look(
     plan: tuple[str, ...],
     lecture: str | None,
     port: int,
+    open: bool,
     lang: str | None,
     **journal: object,
 ) -> None:
@@ -73,7 +75,9 @@ def look(
     if plan and export is None:
         raise UsageError("--plan requires --export FILE", hint="minidock plan run … prints one")
     if not text and export is None:
-        _serve(arguments, flag, port, output_language, lecture)
+        if flag:
+            raise UsageError(f"{flag} requires --text or --export FILE")
+        _serve(arguments, _Addresses(opens=open), port, output_language, lecture)
         return
     if text and len(arguments) > 1:
         raise UsageError("--text shows one container", hint="--export FILE shows several")
@@ -116,11 +120,13 @@ def _lecture(path: str | None, shown: list[str]) -> Lecture | None:
 
 
 def _serve(
-    arguments: tuple[str, ...], flag: str, port: int, language: Language, lecture: str | None
+    arguments: tuple[str, ...],
+    addresses: _Addresses,
+    port: int,
+    language: Language,
+    lecture: str | None,
 ) -> None:
     """Serve the page until Ctrl-C."""
-    if flag:
-        raise UsageError(f"{flag} requires --text or --export FILE")
     _require_root()
     from minidock.engine.container.lookup import find
     from minidock.teach.look.live.site import serve
@@ -129,20 +135,38 @@ def _serve(
     containers = [find(store, name) for name in arguments]
     ids = [container.id for container in containers]
     steps = _lecture(lecture, shown=[container.name for container in containers])
-    serve(store, ids, port=port, language=language, announce=_Addresses(), lecture=steps)
+    serve(store, ids, port=port, language=language, announce=addresses, lecture=steps)
 
 
 class _Addresses:
-    """Prints the address of the page, and another one when it was used."""
+    """Prints the address of the page, and another one when it was used.
 
-    def __init__(self) -> None:
+    opens: whether the first one is opened in a browser, where there is one.
+    """
+
+    def __init__(self, *, opens: bool) -> None:
+        self._opens = opens
         self._was_used = False
+        self._opened: IO[bytes] | None = None
 
     def __call__(self, address: str) -> None:
-        print(f"for another browser: {address}" if self._was_used else address, flush=True)
-        if not self._was_used:
-            print("Open it in a browser on this machine, once. Ctrl-C ends.", file=sys.stderr)
+        if self._was_used:
+            print(f"for another browser: {address}", flush=True)
+            if self._opened:
+                self._opened.close()
+            return
         self._was_used = True
+        print(address, flush=True)
+        if self._opens:
+            from minidock.teach.look.live.desktop import open_in_browser
+
+            self._opened = open_in_browser(address)
+        ask = (
+            "Ctrl-C ends."
+            if self._opened
+            else "Open it in a browser on this machine, once. Ctrl-C ends."
+        )
+        print(ask, file=sys.stderr)
 
 
 def _make_readable(stream: BinaryIO) -> None:

@@ -5,11 +5,14 @@
 
 The page shows what only root may see, and any user of this machine can connect to its loopback. So
 the token is random, in no process's arguments, and worthless after its use; then the next address
-is printed. The cookie is HttpOnly and SameSite=Strict: neither scripts nor other sites get it. But
-a browser sends cookies to any port of a host: another user's server on loopback would get it. So it
-belongs to a directory with a random name. The Host header must be ours: a foreign name that
+is printed. The cookie is HttpOnly: scripts do not get it. But a browser sends cookies to any port
+of a host: another user's server on loopback would get it. So it belongs to a directory with a
+random name. The Host header must be ours: a foreign name that
 resolves to 127.0.0.1 (DNS rebinding) is refused. A request that does something must also say which
 page it comes from: browsers send an Origin header with each POST.
+
+The cookie is SameSite=Lax, since a file leads the browser here (desktop.py), and Strict would keep
+it back after such a navigation. Lax sends it with navigations from elsewhere, not with a POST.
 
 Sources: RFC 6265, sections 5.1.4 and 8.5; its "SameSite" draft; RFC 9110, "Host and :authority";
 Fetch, "Origin header".
@@ -55,7 +58,7 @@ class Access:
             if not hmac.compare_digest(request.query["token"].encode(), self._token.encode()):
                 raise BadRequest(403, "this address was used already; the terminal shows a new one")
             self._renew()
-        return f"{self._cookie}; HttpOnly; SameSite=Strict; Path={self.directory}"
+        return f"{self._cookie}; HttpOnly; SameSite=Lax; Path={self.directory}"
 
     def check(self, request: Request) -> None:
         """Raise BadRequest unless the request came to our address, from an admitted browser."""

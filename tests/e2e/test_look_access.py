@@ -145,6 +145,7 @@ def faint_texts(browser: Browser) -> dict[str, float]:
 
     The background is what the browser draws without the texts.
     """
+    browser.await_true("!document.querySelector('.entering')")  # chips begin transparent
     texts = browser.script(
         "return [...document.querySelectorAll('#scene text, #lanes text')].filter(e => "
         "e.textContent && e.checkVisibility({visibilityProperty: true})).map(e => {"

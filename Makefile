@@ -51,8 +51,11 @@ shellcheck:
 check: lint
 	$(BIN)/pytest tests/architecture tests/unit -m "not root and not slow" -n $(JOBS) --dist loadgroup
 
+# Where the environment forbids Python to write byte code (PYTHONDONTWRITEBYTECODE), each command of
+# a test would compile all modules that it imports.
 test-needs: $(VENV)/.ready
 	./needs.sh run test
+	$(BIN)/python -m compileall -q src
 
 test:
 	@echo "make test, 1 of 3: packages that the tests compare minidock with (docker, podman, skopeo, ...)"

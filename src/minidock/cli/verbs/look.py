@@ -89,15 +89,19 @@ def look(
 
         write_text(subjects[0], unfold, language=output_language)
         return
+    _export(str(export), subjects, output_language, lecture)
+
+
+def _export(path: str, subjects: list[Subject], language: Language, lecture: str | None) -> None:
+    """Write the page to a file, or to stdout."""
     from minidock.cli.output.archive_output import Output
-    from minidock.teach.look.export import export as page_of
+    from minidock.teach.look.export import export
 
     names = [subject.container.name for subject in subjects if subject.container]
-    steps = _lecture(lecture, shown=names)
-    page = page_of(subjects, language=output_language, lecture=steps)
-    with Output("" if export == "-" else str(export), "export the picture") as stream:
+    page = export(subjects, language=language, lecture=_lecture(lecture, shown=names))
+    with Output("" if path == "-" else path, "export the picture") as stream:
         stream.write(page)
-        if export != "-":
+        if path != "-":
             _make_readable(stream)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from minidock.teach.look.beside_words import words_of_two
-from minidock.teach.look.words_packet import words_of_packet
+from minidock.teach.look.lecture_words import words_of_lecture
+from minidock.teach.look.packet_words import words_of_packet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def words(_: Callable[[str], str]) -> dict[str, str]:
         **words_of_two(_),
         **_of_stepped_run(_),
         **words_of_packet(_),
+        **words_of_lecture(_),
     }
 
 
@@ -64,12 +66,6 @@ def _of_controls(_: Callable[[str], str]) -> dict[str, str]:
         "key_predict": _("predict first: the next step is hidden"),
         "key_modes": _("table, dark or light, large type"),
         "key_close": _("back to the current operation"),
-        "lecture": _("Lecture"),
-        "lecture_back": _("Back in the lecture"),
-        "lecture_next": _("On in the lecture"),
-        "lecture_due": _("{name} does not run yet: type the command, and it appears"),
-        "output": _("Output"),
-        "key_lecture": _("the lecture: back, on"),
     }
 
 

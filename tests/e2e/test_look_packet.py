@@ -314,12 +314,19 @@ def test_axe_finds_nothing(browser: Browser) -> None:
         pytest.skip("axe-playwright-python, which brings axe-core, is not installed")
     sh("iptables -I FORWARD -p tcp --dport 80 -j DROP")
     found = {}
-    for scheme, way in (("light", "outside"), ("dark", "outside"), ("dark", "host")):
+    for scheme, way in (("light", "outside"), ("dark", "container")):
         browser.prefer(prefers_color_scheme=scheme, prefers_reduced_motion="reduce")
         opened(browser)
-        send(browser, way, "8090")
+        send(browser, way, "8090", "other")
         found[scheme, way] = violations(browser, axe)
-    browser.press("l", "Home")
+    browser.press("l")
+    for key in ("Home", "End"):
+        browser.press(key)
+        top, bottom, height = browser.script(
+            "const box = document.querySelector('#path .dot circle').getBoundingClientRect();"
+            "return [box.top, box.bottom, innerHeight]"
+        )
+        assert 0 <= top < bottom <= height, "with large type, too, the dot is seen"
     found["large", way] = violations(browser, axe)
     browser.press("l")
     browser.prefer()

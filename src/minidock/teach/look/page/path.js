@@ -2,7 +2,7 @@
 // a station for each hop, one below the other. A dot goes from station to station. The answer's way
 // is dashed.
 
-const PATH_WIDTH = 1100, FIRST_HOP = 58, HOP_GAP = 20, LINE = 19, SIDE = 46;
+const PATH_WIDTH = 1100, FIRST_HOP = 58, HOP_GAP = 20, LINE = 19, TITLE = 16, SIDE = 46;
 const MOVE_MS = 600;
 const AT_BRIDGE = ["bridge", "veth"];
 const CELL = { title: 7.6, rule: 7.3 }; // the width of a character, in the picture's units
@@ -54,7 +54,7 @@ class Path {
     return this.columns.filter(({ name }) => name !== "bridge").map(({ name, x }) => {
       const from = name === "container" ? x - 150 : x - SIDE + 6;
       const to = { sender: x + 150, host: this.columns.at(-1).x - 160, container: PATH_WIDTH - 6 }[name];
-      const title = svg("text", { x: from + 10, y: 26, class: "region-title" }, fit(names[name], to - from - (name === "host" ? 300 : 20), 19, 700));
+      const title = svg("text", { x: from + 10, y: 26, class: "region-title" }, fit(names[name], to - from - (name === "host" ? 300 : 20), TITLE, 700));
       const bridge = name === "host" ? svg("text", { x: 612, y: 26, class: "caption" }, fit(names.bridge, 250, 13)) : null;
       return svg("g", { class: `region band ${name}` }, svg("rect", { x: from, y: 4, width: to - from, height: bottom - 8, rx: 12 }), title, bridge);
     });

@@ -77,7 +77,7 @@ def at_each_record(
     assert outcome.error is None, outcome
     aftermath(stage)
     name = f"{actor} {kind} {os.environ['PYTEST_CURRENT_TEST']}"
-    for number in steps(numbers, name, apart=3):
+    for number in steps(numbers, name, apart=6):
         fault = f"{actor}:{number}:{kind}"
         outcome, reached = case(fault)
         last = reached[-1] if reached else 0

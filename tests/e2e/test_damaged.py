@@ -335,7 +335,7 @@ def test_no_missing_field_breaks_a_command(scene: Scene) -> None:
         if kind in ("log.json", "config.json"):
             continue
         text = Path(path).read_text()
-        for place in steps([*_places(json.loads(text))], kind, apart=3):
+        for place in steps([*_places(json.loads(text))], kind, apart=6):
             _replaced(Path(path), _without(text, place).encode())
             for _ in commands if LONG else range(1):
                 result = _forked(*commands[turn % len(commands)])

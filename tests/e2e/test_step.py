@@ -157,7 +157,7 @@ def test_an_abort_before_each_act_leaves_nothing(stage: Stage) -> None:
     whole = stage.command(lambda: stepped(stage.store, 0, die))
     assert whole.error is None and whole.value > 100, whole
     Minidock(stage.store.root).ok("rm", "-f", "web")
-    for number in steps(range(1, whole.value + 1), "abort"):
+    for number in steps(range(1, whole.value + 1), "abort", apart=4):
         outcome = stage.command(lambda at=number: stepped(stage.store, at, lambda: b"q"))  # type: ignore[misc]
         assert isinstance(outcome.error, Aborted), (number, outcome)
         left = stage.leftovers()

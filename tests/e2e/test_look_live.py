@@ -16,6 +16,7 @@ import pytest
 from minidock.paths import Store
 from support.browser import Browser
 from support.command import Minidock
+from support.look_page import axe_source, violations
 from support.look_server import Served
 from support.patience import await_true, patience
 
@@ -330,5 +331,7 @@ def test_the_layers_are_what_built_them_and_an_x_ray_says_which_answers(
         "document.querySelector('.layers-now [role=status]').innerText.includes('no layer of box')"
     )
     assert browser.script("return document.querySelectorAll('.layers-now b').length") == 0
+    axe = axe_source()
+    assert axe is None or violations(browser, axe) == [], "the layers, and what is true now"
     refused = [each for each in browser.complaints() if "/path?" not in each]
     assert not [each for each in refused if "/story?" not in each], "a journal that has just begun"

@@ -319,6 +319,9 @@ def test_the_layers_are_what_built_them_and_an_x_ray_says_which_answers(
     assert set(told) == on_disk - {"/etc"}, "each file in it, but not a directory that is the same"
     assert (told["/gone"], told["/etc/passwd"], told["/new <b>"]) == ("deleted", "changed", "added")
     assert os.stat(upper / "gone").st_rdev == 0, "a whiteout"
+    minidock.ok("exec", "box", "sh", "-c", "rm /bin/vi; echo 1 > /later")
+    fresh = "[...document.querySelectorAll('.changes .fresh')].map(e => e.innerText).sort().join()"
+    browser.await_true(f"{fresh} == 'new added: /later,new deleted: /bin/vi'")
     for path, roles in (
         ("/etc/motd", ["", "seen", "hidden"]), ("/etc/passwd", ["seen", "", "", "hidden"]),
         ("/d", ["", "seen"]), ("/nosuch", []),

@@ -225,6 +225,7 @@ def _of_layers(_: Callable[[str], str]) -> dict[str, str]:
         "role:merged": _("merged with it"),
         "role:content": _("has its content"),
         "role:hidden": _("hidden"),
+        "new_change": _("new"),
         "added": _("added"),
         "changed": _("changed"),
         "deleted": _("deleted"),

@@ -8,17 +8,16 @@ import sys
 from minidock.cli.frame.monitor_warmup import start_monitor_early
 
 
-def main() -> int:
-    """Run the command line; returns the exit code."""
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line, by default that of this process; returns the exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
     # As in dockerd: files for containers must be readable in them, for any caller's umask.
     os.umask(0o022)
-    start_monitor_early(
-        sys.argv[1:]
-    )  # before the command line is read, so that both happen at once
+    start_monitor_early(words)  # before the command line is read, so that both happen at once
 
     from minidock.cli.main import run
 
-    return run(sys.argv[1:])
+    return run(words)
 
 
 if __name__ == "__main__":

@@ -65,8 +65,8 @@ def unseal(run: str) -> None:
             os.rmdir(path)
 
 
-def command(sealed: str, module: str, *arguments: str) -> list[str]:
-    """The command line of a module in the sealed interpreter: isolated, without site packages.
+def command(python: str, module: str, *arguments: str) -> list[str]:
+    """The command line of a module in an interpreter, the sealed one: isolated, without site.
 
     The command adds minidock's own source to sys.path, since -I and -S leave it out.
     """
@@ -74,7 +74,7 @@ def command(sealed: str, module: str, *arguments: str) -> list[str]:
         f"import sys; sys.path[:0] = {[SOURCE, *_site_packages()]!r}; "
         f"from {module} import main; sys.exit(main(sys.argv[1:]))"
     )
-    return [sealed, "-I", "-S", "-c", start, *arguments]
+    return [python, "-I", "-S", "-c", start, *arguments]
 
 
 def is_sealed() -> bool:

@@ -26,6 +26,7 @@ from threading import Lock
 from minidock.engine.container.lookup import find, list_containers
 from minidock.engine.network import network_json
 from minidock.errors import Conflict, MinidockError, UsageError
+from minidock.runtime import seal
 from minidock.teach.packet.counters import read_now
 
 TYPE_CHECKING = False
@@ -108,8 +109,8 @@ class Packets:
 
     def _run(self, arguments: list[str]) -> str:
         """The output of the command; its exit code 1 is an answer too."""
-        # -P: no module is taken from the directory that this command was typed in.
-        program = [sys.executable, "-P", "-m", "minidock", "packet", "--json", *arguments]
+        words = ["packet", "--json", *arguments]
+        program = seal.command(sys.executable, "minidock.__main__", *words)
         try:
             done = subprocess.run(
                 program,

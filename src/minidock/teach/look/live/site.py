@@ -57,7 +57,7 @@ _HEADERS = [
 _SCRIPTS = (
     "now.js", "live.js", "step.js", "xray.js", "inodes.js", "path.js", "packet.js",
 )  # fmt: skip
-_STYLES = ("packet.css",)
+_STYLES = ("packet.css", "xray.css")
 _POSTED = ("step", "packet")
 _PAUSE_SECONDS, _COMMENT_SECONDS = 0.25, 10.0
 

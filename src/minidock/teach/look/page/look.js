@@ -198,7 +198,7 @@ function showChoice() {
   byId("container").replaceChildren(...stories.map((story, at) =>
     el("option", { value: at, selected: story === player.story }, printable(story.title))));
   beside.refresh();
-  if (lecture) keys.push(["PageUp PageDown", "key_lecture"]);
+  lecture?.showPicture();
 }
 
 function choose(story) {

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.root
 
 TIMES = int(os.environ.get("MINIDOCK_LABS_TIMES", long(0, 20)))
 AT_A_TIME = 4
-MUTANTS = [mutant for lab in LABS for mutant in steps(mutants(lab), lab.name)]
+MUTANTS = [mutant for lab in LABS for mutant in steps(mutants(lab), lab.name, apart=3)]
 IN_C = [lab for lab in LABS if "c" in lab.languages()]
 
 

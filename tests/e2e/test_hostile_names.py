@@ -11,6 +11,7 @@ import shlex
 import shutil
 import sys
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,20 @@ FILES = [
     "cp {} kept:/tmp/", "build -f {} {context}", "build {}", "lab start 00-chroot {}",
     "lab check {}",
 ]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def no_cgroup_is_left() -> Iterator[None]:
+    """`--cgroup-parent NAME` makes the cgroup NAME and leaves it, as docker does: it is removed."""
+    root = Path("/sys/fs/cgroup")
+    first = {name.strip("/").partition("/")[0] for name in NAMES if len(name) < 100}
+    names = first - {"", ".", ".."}
+    hierarchies = [root, *(each for each in root.iterdir() if each.is_dir())]
+    absent = [path for each in hierarchies for name in names if not (path := each / name).exists()]
+    yield
+    for path in absent:
+        for where, _, _ in os.walk(path, topdown=False):
+            os.rmdir(where)
 
 
 def look(directory: Path) -> list[str]:

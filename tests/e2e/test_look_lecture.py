@@ -54,8 +54,7 @@ def serve(store: Store) -> Iterator[Callable[..., Served]]:
 
     yield begin
     for site in running:
-        site.process.kill()
-        site.process.communicate()
+        site.stop()
 
 
 def _text(browser: Browser, selector: str) -> str:

@@ -50,8 +50,7 @@ def web(_busybox_store: Path) -> Iterator[Minidock]:
 def served(web: Minidock) -> Iterator[Served]:
     site = Served(Store(web.root))
     yield site
-    site.process.kill()
-    site.process.communicate()
+    site.stop()
 
 
 @pytest.fixture(scope="module")

@@ -104,8 +104,7 @@ def run(store: Store, minidock: Minidock, busybox_image: str) -> Iterator[Callab
 def served(store: Store, busybox_image: str) -> Iterator[Served]:
     site = Served(store)
     yield site
-    site.process.kill()
-    site.process.communicate()
+    site.stop()
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ TAGS = frozenset(
 )
 ZOOMS = ("isolations", "phases", "operations")
 _COMMENT = re.compile(r"\s*<!--(.*?)-->\s*", re.DOTALL)
-_WITHOUT_TAG = frozenset({"root", "inline", "link", "s"})
+_WITHOUT_TAG = frozenset({"inline", "link"})
 _HINT = "look: CONTAINER [at PLACE | before PLACE] [isolations | phases | operations] [predict]"
 
 

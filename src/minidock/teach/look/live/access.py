@@ -7,9 +7,9 @@ The page shows what only root may see, and any user of this machine can connect 
 the token is random, in no process's arguments, and worthless after its use; then the next address
 is printed. The cookie is HttpOnly: scripts do not get it. But a browser sends cookies to any port
 of a host: another user's server on loopback would get it. So it belongs to a directory with a
-random name. The Host header must be ours: a foreign name that
-resolves to 127.0.0.1 (DNS rebinding) is refused. A request that does something must also say which
-page it comes from: browsers send an Origin header with each POST.
+random name. The Host header must be ours: a foreign name that resolves to 127.0.0.1 (DNS
+rebinding) is refused. A request that does something must also say which page it comes from:
+browsers send an Origin header with each POST.
 
 The cookie is SameSite=Lax, since a file leads the browser here (desktop.py), and Strict would keep
 it back after such a navigation. Lax sends it with navigations from elsewhere, not with a POST.

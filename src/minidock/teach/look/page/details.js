@@ -78,8 +78,7 @@ class Details {
   twin(step) {
     if (!step.twin) return null;
     const text = el("pre", { tabindex: 0 }, printableLines(step.twin));
-    const copyButton = button(word("copy"), () => copy(step.twin, copyButton), { class: "copy" });
-    return el("div", { class: "twin" }, el("h3", {}, word("in_shell"), copyButton), text);
+    return el("div", { class: "twin" }, el("h3", {}, word("in_shell"), copyButton(step.twin)), text);
   }
 
   argumentsOf(step) {
@@ -171,7 +170,13 @@ function printableLines(text) {
   return String(text).split("\n").map(printable).join("\n");
 }
 
-async function copy(text, copyButton) {
+/** A button that copies a text. */
+function copyButton(text) {
+  const made = button(word("copy"), () => copy(text, made), { class: "copy" });
+  return made;
+}
+
+async function copy(text, pressed) {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
@@ -180,8 +185,8 @@ async function copy(text, copyButton) {
     area.select();
     document.execCommand("copy");
     area.remove();
-    copyButton.focus();
+    pressed.focus();
   }
-  copyButton.textContent = word("copied");
+  pressed.textContent = word("copied");
   document.getElementById("said").textContent = word("copied");
 }

@@ -80,10 +80,7 @@ function consoleOf(text) {
   const lines = text.split("\n"), commands = lines.filter((line) => /^[$#] /.test(line)).map((line) => line.slice(2));
   const whole = el("pre", { tabindex: 0, "aria-label": word("output") }, printableLines(text));
   if (!commands.length) return whole;
-  const rows = commands.map((command) => {
-    const copyButton = button(word("copy"), () => copy(command, copyButton), { class: "copy" });
-    return el("li", {}, el("code", {}, printable(command)), copyButton);
-  });
+  const rows = commands.map((command) => el("li", {}, el("code", {}, printable(command)), copyButton(command)));
   const output = lines.length > commands.length ? el("details", {}, el("summary", {}, word("output")), whole) : null;
   return el("div", { class: "commands" }, el("ul", {}, ...rows), output);
 }
